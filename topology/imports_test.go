@@ -1,0 +1,25 @@
+package topology_test
+
+import (
+	"go/build"
+	"slices"
+	"testing"
+)
+
+// TestImportsArePure keeps out whatever would make a result depend on more than the arguments.
+func TestImportsArePure(t *testing.T) {
+	allowed := []string{
+		"bytes", "cmp", "crypto/sha256", "encoding/binary", "errors", "fmt", "math", "math/bits", "net/netip", "regexp", "slices", "strings", "unicode",
+		"github.com/goccy/go-yaml", "github.com/goccy/go-yaml/ast", "github.com/goccy/go-yaml/lexer", "github.com/goccy/go-yaml/parser", "github.com/goccy/go-yaml/token",
+		"github.com/ovsfabric/fabric/internal/natural",
+	}
+	pkg, err := build.ImportDir(".", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range pkg.Imports {
+		if !slices.Contains(allowed, path) {
+			t.Errorf("imports %s, which is not on the list of pure packages", path)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package topology_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ovsfabric/fabric/topology"
+)
+
+func TestWithRTTTakesBothDirectionsTogether(t *testing.T) {
+	topo := fabric(topology.Mesh, "h1", "h2", "h10")
+	got := topo.WithRTT(map[[2]string]int64{
+		{"h1", "h2"}: 100, {"h2", "h1"}: 300,
+		{"h10", "h2"}:  50,
+		{"h1", "h10"}:  -1,
+		{"h1", "gone"}: 7, {"h1", "h1"}: 7,
+	})
+	if diff := cmp.Diff(map[[2]string]int64{{"h1", "h2"}: 200, {"h2", "h10"}: 50}, got.RTT); diff != "" {
+		t.Errorf("times (-want +got):\n%s", diff)
+	}
+	if topo.RTT != nil {
+		t.Error("the topology itself was changed")
+	}
+}
+
+func TestGraphTakesMedianForPairThatWasNotMeasured(t *testing.T) {
+	topo := fabric(topology.Hub, numbered(4)...)
+	for _, tt := range []struct {
+		h1   int64 // from h1 to h2 and h3; to h4 it is not known
+		want string
+	}{{40, "h1"}, {60, "h2"}} {
+		g := graph(t, topo.WithRTT(map[[2]string]int64{
+			{"h1", "h2"}: tt.h1, {"h1", "h3"}: tt.h1,
+			{"h2", "h3"}: 50, {"h2", "h4"}: 50, {"h3", "h4"}: 90,
+		}))
+		if g.Root != tt.want && g.Backup != tt.want {
+			t.Errorf("%d µs: root %s, backup %s, want %s", tt.h1, g.Root, g.Backup, tt.want)
+		}
+	}
+}
+
+func TestGraphRingGoesRoundTheCircle(t *testing.T) {
+	topo := fabric(topology.Ring, numbered(6)...)
+	circle := []string{"h1", "h4", "h2", "h6", "h3", "h5"}
+	measured := map[[2]string]int64{}
+	for i, a := range circle {
+		for j, b := range circle {
+			angle := math.Pi * float64(i-j) / float64(len(circle))
+			measured[[2]string{a, b}] = int64(1000 * math.Abs(math.Sin(angle)))
+		}
+	}
+	want := []string{"h1-h4", "h1-h5", "h2-h4", "h2-h6", "h3-h5", "h3-h6"}
+	if diff := cmp.Diff(want, links(graph(t, topo.WithRTT(measured)))); diff != "" {
+		t.Errorf("links (-want +got):\n%s", diff)
+	}
+}
+
+// TestGraphRingIsNearTheShortest compares with all rings there are.
+func TestGraphRingIsNearTheShortest(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	worst := 0.0
+	for range 100 {
+		topo := randomRTT(rng, fabric(topology.Ring, numbered(4+rng.IntN(5))...))
+		var length float64
+		for _, l := range graph(t, topo).Links {
+			length += hopLength(topo, l.A, l.B)
+		}
+		worst = max(worst, length/shortestRing(topo)-1)
+	}
+	t.Logf("over the shortest ring: %.1f %% at worst", 100*worst)
+	if worst > 0.05 {
+		t.Errorf("%.1f %% over the shortest ring", 100*worst)
+	}
+}
+
+func shortestRing(topo *topology.Topology) float64 {
+	order := make([]string, len(topo.Hosts))
+	for i, h := range topo.Hosts {
+		order[i] = h.Name
+	}
+	shortest := math.Inf(1)
+	var extend func(at int, length float64)
+	extend = func(at int, length float64) {
+		last := order[at-1]
+		if at == len(order) {
+			shortest = min(shortest, length+hopLength(topo, last, order[0]))
+			return
+		}
+		for i := at; i < len(order); i++ {
+			order[at], order[i] = order[i], order[at]
+			extend(at+1, length+hopLength(topo, last, order[at]))
+			order[at], order[i] = order[i], order[at]
+		}
+	}
+	extend(1, 0)
+	return shortest
+}
+
+func TestGraphByTimeIsTheSameEveryTime(t *testing.T) {
+	for _, strategy := range []topology.Strategy{topology.Mesh, topology.Ring, topology.Hub, topology.Sparse} {
+		topo := randomRTT(rand.New(rand.NewPCG(1, 2)), fabric(strategy, numbered(20)...))
+		first := graph(t, topo)
+		for range 5 {
+			if diff := cmp.Diff(first, graph(t, topo)); diff != "" {
+				t.Errorf("%s (-first +again):\n%s", strategy, diff)
+			}
+		}
+	}
+}
