@@ -1,0 +1,152 @@
+package ovsdb
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ovsfabric/fabric/ovsdb/vswitch"
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// state returns the fabric's bridge, nil where there is none.
+func state(have *snapshot, fabric string) *plan.OVS {
+	bridge := have.bridge()
+	if bridge == nil || bridge.ExternalIDs[plan.OwnerKey] != fabric {
+		return nil
+	}
+	ovs := &plan.OVS{
+		Name:         bridge.Name,
+		DatapathType: bridge.DatapathType,
+		STP:          bridge.STPEnable,
+		RSTP:         bridge.RSTPEnable,
+		OtherConfig:  only(bridge.OtherConfig, plan.OwnedBridgeOtherConfig),
+		ExternalIDs:  only(bridge.ExternalIDs, plan.OwnedBridgeExternalIDs),
+		Ports:        []plan.Port{},
+	}
+	if local := have.local(bridge); local != nil {
+		ovs.MTU = mtu(local)
+	}
+	own, _ := have.divide(bridge, fabric)
+	for _, p := range own {
+		port := plan.Port{
+			Name:        p.Name,
+			OtherConfig: only(p.OtherConfig, plan.OwnedPortOtherConfig),
+			ExternalIDs: only(p.ExternalIDs, plan.OwnedPortExternalIDs),
+			Options:     map[string]string{},
+			BFD:         map[string]string{},
+		}
+		// A port that somebody made a bond has no type, which is never wanted.
+		if i := have.single(p); i != nil {
+			port.Type = i.Type
+			maps.Copy(port.Options, i.Options)
+			maps.Copy(port.BFD, i.BFD)
+		}
+		ovs.Ports = append(ovs.Ports, port)
+	}
+	return ovs
+}
+
+// only returns the entries of a map column that the fabric owns.
+func only(column map[string]string, owned []string) map[string]string {
+	kept := make(map[string]string)
+	for _, key := range owned {
+		if value, ok := column[key]; ok {
+			kept[key] = value
+		}
+	}
+	return kept
+}
+
+func version(have *snapshot) string {
+	if have.root.OVSVersion == nil { // ovs-ctl writes it, ovs-vswitchd does not
+		return ""
+	}
+	return *have.root.OVSVersion
+}
+
+func netdevBridges(have *snapshot, fabric string) []string {
+	names := []string{}
+	for _, b := range have.bridges {
+		own := b.Name == plan.BridgeName && b.ExternalIDs[plan.OwnerKey] == fabric
+		if b.DatapathType == "netdev" && !own {
+			names = append(names, b.Name)
+		}
+	}
+	return names
+}
+
+// obstacles returns the rows that are in the fabric's way.
+func obstacles(have *snapshot, q plan.Query) []plan.Obstacle {
+	var found []plan.Obstacle
+	bridge := have.bridge()
+	if bridge != nil && bridge.ExternalIDs[plan.OwnerKey] != q.Fabric {
+		found = append(found, foreignBridge(have, bridge, q.Fabric))
+	}
+	for _, b := range have.bridges {
+		for _, p := range have.portsOf(&b) {
+			if b.Name == plan.BridgeName && p.ExternalIDs[plan.OwnerKey] == q.Fabric {
+				continue
+			}
+			for _, i := range have.interfacesOf(p) {
+				if !sameTunnel(i, q) {
+					continue
+				}
+				found = append(found, plan.Obstacle{
+					What: fmt.Sprintf("bridge %s has a %s tunnel to %s already (port %s, key %s)",
+						b.Name, i.Type, i.Options["remote_ip"], p.Name, cmp.Or(i.Options["key"], "none")),
+					Cure: fmt.Sprintf("ovs-vsctl del-port %s %s, or take another type, port or key for the fabric", b.Name, p.Name),
+				})
+			}
+		}
+	}
+	return found
+}
+
+func foreignBridge(have *snapshot, bridge *vswitch.Bridge, fabric string) plan.Obstacle {
+	owner := "is not the fabric's"
+	if other := bridge.ExternalIDs[plan.OwnerKey]; other != "" {
+		owner = fmt.Sprintf("belongs to fabric %q, not to %q", other, fabric)
+	}
+	ports := "no ports"
+	var names []string
+	for _, p := range have.portsOf(bridge) {
+		if p.Name != bridge.Name {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) > 0 {
+		ports = "ports " + strings.Join(names, ", ")
+	}
+	return plan.Obstacle{
+		What: fmt.Sprintf("bridge %s exists and %s (%s)", bridge.Name, owner, ports),
+		Cure: fmt.Sprintf("move its ports to a bridge of another name, then ovs-vsctl del-br %s", bridge.Name),
+	}
+}
+
+// sameTunnel says whether an interface may be one that Open vSwitch cannot
+// tell from a tunnel of the fabric: it receives by remote address, key, and
+// type, for which the UDP port stands where there is one (struct tnl_match in
+// ofproto/tunnel.c). The query does not tell the key, so any fixed one counts.
+func sameTunnel(i vswitch.Interface, q plan.Query) bool {
+	remote, err := netip.ParseAddr(i.Options["remote_ip"])
+	if err != nil || !slices.Contains(q.Peers, remote) { // "flow", or a name
+		return false
+	}
+	if i.Options["key"] == "flow" || i.Options["in_key"] == "flow" {
+		return false
+	}
+	switch i.Type {
+	case "gre":
+		return q.TunnelPort == 0
+	case "vxlan":
+		return cmp.Or(i.Options["dst_port"], "4789") == strconv.Itoa(int(q.TunnelPort))
+	case "geneve":
+		return cmp.Or(i.Options["dst_port"], "6081") == strconv.Itoa(int(q.TunnelPort))
+	}
+	return false
+}

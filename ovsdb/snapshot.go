@@ -1,0 +1,104 @@
+package ovsdb
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/ovsfabric/fabric/ovsdb/vswitch"
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// A snapshot is the database at one moment.
+type snapshot struct {
+	root       vswitch.OpenvSwitch
+	bridges    []vswitch.Bridge // sorted by name
+	ports      map[string]vswitch.Port
+	interfaces map[string]vswitch.Interface
+}
+
+func newSnapshot(root vswitch.OpenvSwitch, bridges []vswitch.Bridge, ports []vswitch.Port, interfaces []vswitch.Interface) *snapshot {
+	s := &snapshot{
+		root:       root,
+		bridges:    bridges,
+		ports:      make(map[string]vswitch.Port, len(ports)),
+		interfaces: make(map[string]vswitch.Interface, len(interfaces)),
+	}
+	slices.SortFunc(s.bridges, func(a, b vswitch.Bridge) int { return cmp.Compare(a.Name, b.Name) })
+	for _, p := range ports {
+		s.ports[p.UUID] = p
+	}
+	for _, i := range interfaces {
+		s.interfaces[i.UUID] = i
+	}
+	return s
+}
+
+// bridge returns the bridge that is called plan.BridgeName, whosever it is,
+// or nil.
+func (s *snapshot) bridge() *vswitch.Bridge {
+	for i := range s.bridges {
+		if s.bridges[i].Name == plan.BridgeName {
+			return &s.bridges[i]
+		}
+	}
+	return nil
+}
+
+// portsOf returns the ports of a bridge, sorted by name.
+func (s *snapshot) portsOf(b *vswitch.Bridge) []vswitch.Port {
+	var ports []vswitch.Port
+	for _, id := range b.Ports {
+		if p, ok := s.ports[id]; ok {
+			ports = append(ports, p)
+		}
+	}
+	slices.SortFunc(ports, func(a, b vswitch.Port) int { return cmp.Compare(a.Name, b.Name) })
+	return ports
+}
+
+// interfacesOf returns the interfaces of a port, sorted by name.
+func (s *snapshot) interfacesOf(p vswitch.Port) []vswitch.Interface {
+	var interfaces []vswitch.Interface
+	for _, id := range p.Interfaces {
+		if i, ok := s.interfaces[id]; ok {
+			interfaces = append(interfaces, i)
+		}
+	}
+	slices.SortFunc(interfaces, func(a, b vswitch.Interface) int { return cmp.Compare(a.Name, b.Name) })
+	return interfaces
+}
+
+// local returns the internal interface of a bridge, or nil.
+func (s *snapshot) local(b *vswitch.Bridge) *vswitch.Interface {
+	for _, p := range s.portsOf(b) {
+		if p.Name == b.Name {
+			return s.single(p)
+		}
+	}
+	return nil
+}
+
+// single returns the interface of a port that has one, of the port's name;
+// nil for a bond.
+func (s *snapshot) single(p vswitch.Port) *vswitch.Interface {
+	interfaces := s.interfacesOf(p)
+	if len(interfaces) != 1 || interfaces[0].Name != p.Name {
+		return nil
+	}
+	return &interfaces[0]
+}
+
+// divide returns the ports of a bridge that carry the fabric's mark, and the
+// names of those that do not. The bridge's internal port is in neither.
+func (s *snapshot) divide(b *vswitch.Bridge, fabric string) (own []vswitch.Port, foreign []string) {
+	for _, p := range s.portsOf(b) {
+		switch {
+		case p.Name == b.Name:
+		case p.ExternalIDs[plan.OwnerKey] == fabric:
+			own = append(own, p)
+		default:
+			foreign = append(foreign, p.Name)
+		}
+	}
+	return own, foreign
+}

@@ -1,0 +1,96 @@
+package ovsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// unreachable says why the database at path cannot be asked.
+func unreachable(path string, err error) plan.Obstacle {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return plan.Obstacle{
+			What: fmt.Sprintf("Open vSwitch is not there: no socket %s", path),
+			Cure: "install the package openvswitch-switch, or start it: systemctl start openvswitch-switch",
+		}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return plan.Obstacle{
+			What: fmt.Sprintf("ovsdb-server is not running: nobody listens on %s", path),
+			Cure: "systemctl restart openvswitch-switch",
+		}
+	case errors.Is(err, fs.ErrPermission):
+		return plan.Obstacle{
+			What: fmt.Sprintf("not allowed to use %s", path),
+			Cure: "let the user be root, or use sudo",
+		}
+	case errors.Is(err, context.DeadlineExceeded):
+		return plan.Obstacle{
+			What: fmt.Sprintf("ovsdb-server takes connections on %s and does not answer within %s", path, answerTime),
+			Cure: "systemctl restart openvswitch-switch",
+		}
+	}
+	return plan.Obstacle{
+		What: fmt.Sprintf("Open vSwitch does not answer: %v", err),
+		Cure: "look at systemctl status openvswitch-switch and /var/log/openvswitch",
+	}
+}
+
+// switchRuns says whether ovs-vswitchd runs beside the ovsdb-server at path.
+// The database does not tell: what a dead ovs-vswitchd wrote is still there.
+// A live one holds a lock on its pidfile (--pidfile in ovs-vswitchd(8)).
+func switchRuns(path string) (bool, error) {
+	f, err := os.Open(filepath.Join(filepath.Dir(path), "ovs-vswitchd.pid"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	lock := unix.Flock_t{Type: unix.F_RDLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock); err != nil {
+		return false, fmt.Errorf("asking for the lock on %s: %w", f.Name(), err)
+	}
+	return lock.Type != unix.F_UNLCK, nil
+}
+
+// datapathTypes returns the datapaths that work on this host, sorted. What
+// ovs-vswitchd reports is what it was built with: "system" is there without
+// the kernel module as well.
+func datapathTypes(have *snapshot) ([]string, error) {
+	types := append([]string{}, have.root.DatapathTypes...)
+	slices.Sort(types)
+	// Asking for the family makes the kernel load the module if it has one.
+	_, err := netlink.GenlFamilyGet("ovs_datapath")
+	if errors.Is(err, unix.ENOENT) {
+		return slices.DeleteFunc(types, func(t string) bool { return t == "system" }), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking for the kernel's Open vSwitch datapath: %w", err)
+	}
+	return types, nil
+}
+
+// devices returns the network device in the way of a bridge that is not
+// there yet.
+func devices() []plan.Obstacle {
+	if _, err := net.InterfaceByName(plan.BridgeName); err != nil {
+		return nil
+	}
+	return []plan.Obstacle{{
+		What: fmt.Sprintf("network device %s exists and is not a bridge of Open vSwitch", plan.BridgeName),
+		Cure: "give it another name where the host's network is configured",
+	}}
+}
