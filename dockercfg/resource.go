@@ -1,0 +1,299 @@
+package dockercfg
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ovsfabric/fabric/host/command"
+	"github.com/ovsfabric/fabric/host/file"
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// Paths is where Docker's parts are on a host.
+type Paths struct {
+	DaemonJSON string // dockerd's configuration
+	Record     string // what daemon.json was before the fabric; its folder is the fabric's own
+	Socket     string // dockerd's API
+}
+
+// DefaultPaths returns Docker's own places, and the fabric's.
+func DefaultPaths() Paths {
+	return Paths{
+		DaemonJSON: "/etc/docker/daemon.json",
+		Record:     "/var/lib/fabric/daemon.json.orig",
+		Socket:     "/var/run/docker.sock",
+	}
+}
+
+// Resource is Docker on this host. It is not for use by two goroutines at
+// once.
+type Resource struct {
+	paths Paths
+	proc  string // proc(5)
+	run   func(ctx context.Context, name string, args ...string) ([]byte, error)
+}
+
+// New returns the Docker of this host. Nothing is asked or opened yet.
+func New(paths Paths) *Resource {
+	return &Resource{paths: paths, proc: "/proc", run: command.Run}
+}
+
+// Name is the resource's name in messages.
+func (r *Resource) Name() string { return "Docker" }
+
+// Stop stops dockerd so that nothing wakes it before Apply. Which containers
+// ran is written down first, for Apply to start them again. Stop refuses
+// where dockerd would ignore what is changed meanwhile. A dockerd that does
+// not run is no error.
+func (r *Resource) Stop(ctx context.Context) error {
+	now, err := r.now(ctx)
+	if err != nil {
+		return err
+	}
+	return r.stop(ctx, now)
+}
+
+func (r *Resource) stop(ctx context.Context, now *engine) error {
+	if now != nil {
+		if why := now.deaf(); why != "" {
+			return fmt.Errorf("%s: %s", why, deafCure)
+		}
+		if err := r.writePause(now.pause()); err != nil {
+			return err
+		}
+	}
+	return r.stopUnits(ctx)
+}
+
+// now asks dockerd, or returns nil if it does not serve. It does not wake
+// dockerd, as a connection to docker.socket would.
+func (r *Resource) now(ctx context.Context) (*engine, error) {
+	u, err := r.unit(ctx, serviceUnit)
+	if err != nil || !u.ready() {
+		return nil, err
+	}
+	c, err := r.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	e, err := ask(ctx, c)
+	if err == nil {
+		return &e, nil
+	}
+	// A stop that was asked for before may have come between: whoever asked
+	// has not waited for it.
+	if u, unitErr := r.unit(ctx, serviceUnit); unitErr == nil && !u.ready() {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// writePause adds to what an earlier stop has left to bring back.
+func (r *Resource) writePause(p pause) error {
+	var before pause
+	exists, err := readJSON(r.pausePath(), &before)
+	if err != nil {
+		return err
+	}
+	if exists {
+		has := map[string]bool{}
+		for _, s := range before.Containers {
+			has[s.ID] = true
+		}
+		for _, s := range p.Containers {
+			if !has[s.ID] {
+				before.Containers = append(before.Containers, s)
+			}
+		}
+		p.Containers = before.Containers
+	}
+	return writeJSON(r.pausePath(), p)
+}
+
+func (r *Resource) forgetPause() error {
+	return file.Remove(r.pausePath())
+}
+
+// Apply makes dockerd run as wanted, or as it ran before the fabric if
+// want.Docker is nil. dockerd is restarted only if it runs otherwise, and
+// started if it does not run. Apply waits until dockerd answers, at most
+// until ctx ends, and checks what it made of the configuration. It comes
+// after the bridge is as wanted, with Stop before or without. After a crash
+// at any point, Apply again with the same or the former state mends it.
+func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
+	if want.Docker == nil {
+		return r.leave(ctx)
+	}
+	return r.enter(ctx, *want.Docker)
+}
+
+func (r *Resource) enter(ctx context.Context, want plan.Docker) error {
+	before, err := r.load()
+	if err != nil {
+		return err
+	}
+	merged, err := Merge(before.data, want.Config)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.paths.DaemonJSON, err)
+	}
+	now, err := r.now(ctx)
+	if err != nil {
+		return err
+	}
+	// Without a wanted Live any is right that comes of the file.
+	asMeant := want.Live == plan.DockerLive{}
+	restart := now == nil || !asMeant && now.ran.Live != want.Live || asMeant && !bytes.Equal(before.data, merged)
+	if restart && now != nil {
+		if err := r.stop(ctx, now); err != nil {
+			return err
+		}
+	}
+	if err := r.keepOriginal(before, now); err != nil {
+		return err
+	}
+	if err := r.store(before, merged, false); err != nil {
+		return err
+	}
+	if restart {
+		if err := r.start(ctx); err != nil {
+			return err
+		}
+		if !asMeant {
+			if err := r.check(ctx, want.Live); err != nil {
+				return err
+			}
+		}
+	}
+	return r.resume(ctx)
+}
+
+// keepOriginal writes the record before daemon.json is changed for the first
+// time.
+func (r *Resource) keepOriginal(before configFile, now *engine) error {
+	var rec record
+	exists, err := readJSON(r.paths.Record, &rec)
+	if err != nil || exists {
+		return err
+	}
+	rec = record{Existed: before.exists, Content: string(before.data)}
+	if now != nil {
+		rec.Ran = &now.ran
+	} else {
+		var p pause
+		if _, err := readJSON(r.pausePath(), &p); err != nil {
+			return err
+		}
+		rec.Ran = p.Ran
+	}
+	return writeJSON(r.paths.Record, rec)
+}
+
+// check compares what dockerd made of its configuration with what was meant.
+// dockerd only warns about a fixed-cidr outside the network, and takes an
+// address that it remembers over the one of the bridge.
+func (r *Resource) check(ctx context.Context, want plan.DockerLive) error {
+	now, err := r.now(ctx)
+	if err != nil {
+		return err
+	}
+	if now == nil {
+		return r.startError(errors.New("it ended soon after it answered"))
+	}
+	if got := now.ran.Live; got != want {
+		return fmt.Errorf("dockerd runs its default bridge network on %s with address %s, containers from %s and MTU %d, but shall on %s with %s, %s and %d: "+
+			"look for a warning in journalctl -u %s",
+			got.Bridge, got.Gateway, got.Pool, got.MTU, want.Bridge, want.Gateway, want.Pool, want.MTU, serviceUnit)
+	}
+	return nil
+}
+
+// leave takes the fabric out of daemon.json and has dockerd run as before.
+func (r *Resource) leave(ctx context.Context) error {
+	var rec record
+	exists, err := readJSON(r.paths.Record, &rec)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		return r.restartPaused(ctx)
+	}
+	before, err := r.load()
+	if err != nil {
+		return err
+	}
+	restored, remove, err := Restore(before.data, []byte(rec.Content), rec.Existed)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.paths.DaemonJSON, err)
+	}
+	now, err := r.now(ctx)
+	if err != nil {
+		return err
+	}
+	same := before.exists != remove && bytes.Equal(before.data, restored)
+	if !same || now == nil || rec.Ran == nil || now.ran != *rec.Ran {
+		if now != nil {
+			if err := r.stop(ctx, now); err != nil {
+				return err
+			}
+		}
+		if err := r.startAsBefore(ctx, before, restored, remove, rec.Ran); err != nil {
+			return err
+		}
+	}
+	if err := r.resume(ctx); err != nil {
+		return err
+	}
+	return file.Remove(r.paths.Record)
+}
+
+// startAsBefore starts dockerd with the restored daemon.json. dockerd keeps
+// the last address of docker0 in /var/lib/docker/network and would give it
+// to docker0 again, the fabric's: so the former one is in the file as bip
+// while dockerd starts, which makes that the one to remember.
+func (r *Resource) startAsBefore(ctx context.Context, before configFile, restored []byte, remove bool, ran *former) error {
+	config, err := Read(restored)
+	if err != nil {
+		return fmt.Errorf("%s as it was before: %w", r.paths.DaemonJSON, err)
+	}
+	starting := restored
+	if config.BIP == "" && config.Bridge == "" && ran != nil && ran.Address.IsValid() {
+		config.BIP = ran.Address.String()
+		if starting, err = Merge(restored, config); err != nil {
+			return err
+		}
+	}
+	if err := r.store(before, starting, remove && blank(starting)); err != nil {
+		return err
+	}
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	stored, err := r.load()
+	if err != nil {
+		return err
+	}
+	return r.store(stored, restored, remove)
+}
+
+// restartPaused starts a dockerd that Stop has stopped and that was never
+// the fabric's.
+func (r *Resource) restartPaused(ctx context.Context) error {
+	var p pause
+	exists, err := readJSON(r.pausePath(), &p)
+	if err != nil || !exists {
+		return err
+	}
+	now, err := r.now(ctx)
+	if err != nil {
+		return err
+	}
+	if now == nil {
+		if err := r.start(ctx); err != nil {
+			return err
+		}
+	}
+	return r.resume(ctx)
+}

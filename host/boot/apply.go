@@ -1,0 +1,195 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ovsfabric/fabric/host/file"
+	"github.com/ovsfabric/fabric/plan"
+	"github.com/ovsfabric/fabric/templates"
+)
+
+// previous keeps the program that the installed one replaced, so that a
+// rollback has it.
+const previous = Program + ".previous"
+
+const (
+	dockerDropIn = "/etc/systemd/system/docker.service.d/50-fabric.conf"
+	restoreUnit  = "fabric-restore.service"
+)
+
+// Apply makes the files and the program what want.Boot says; without
+// want.Boot nothing of them is left. Docker is never stopped or restarted by
+// it: its drop-in, which has docker.service stop when the restore unit stops,
+// comes last and goes first.
+func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
+	boot := plan.Boot{}
+	if want.Boot != nil {
+		boot = *want.Boot
+	}
+	for _, f := range boot.Files {
+		if !slices.Contains(templates.Paths(), f.Path) {
+			return fmt.Errorf("%s is not a file of the fabric's", f.Path)
+		}
+	}
+	had, foreign, err := r.read()
+	if err != nil {
+		return err
+	}
+	if want.Boot != nil && len(foreign) > 0 {
+		return fmt.Errorf("%s: %w: move it away", strings.Join(foreign, ", "), errForeign)
+	}
+	if boot.Program != "" && boot.Program != had.Program {
+		if err := r.install(boot.Program, had.Program); err != nil {
+			return err
+		}
+	}
+	if err := r.remove(ctx, had.Files, boot.Files); err != nil {
+		return err
+	}
+	if err := r.write(ctx, had.Files, boot.Files); err != nil {
+		return err
+	}
+	if boot.Program == "" {
+		for _, path := range []string{Program, previous} {
+			if err := file.Remove(r.at(path)); err != nil {
+				return err
+			}
+		}
+	}
+	return r.removeEmptyDirs()
+}
+
+// install puts the program with the checksum want in place: the one that is
+// running, or the one that was replaced last.
+func (r *Resource) install(want, had string) error {
+	source := ""
+	for _, path := range []string{r.running, r.at(previous)} {
+		sum, err := checksum(path)
+		if err != nil {
+			return err
+		}
+		if sum == want {
+			source = path
+			break
+		}
+	}
+	if source == "" {
+		return fmt.Errorf("install %s: the program that is running does not have the checksum %s: plan again with this build", Program, want)
+	}
+	data, err := os.ReadFile(source)
+	if err != nil {
+		return err
+	}
+	if had != "" {
+		if err := file.Remove(r.at(previous)); err != nil {
+			return err
+		}
+		if err := os.Link(r.at(Program), r.at(previous)); err != nil {
+			return fmt.Errorf("keep the program that is replaced: %w", err)
+		}
+	}
+	return file.Write(r.at(Program), data, 0o755)
+}
+
+// remove deletes the files of had that are not in want.
+func (r *Resource) remove(ctx context.Context, had, want []plan.File) error {
+	var goes []string
+	for _, f := range had {
+		if !slices.ContainsFunc(want, func(w plan.File) bool { return w.Path == f.Path }) {
+			goes = append(goes, f.Path)
+		}
+	}
+	if len(goes) == 0 {
+		return nil
+	}
+	if slices.Contains(goes, dockerDropIn) {
+		if err := file.Remove(r.at(dockerDropIn)); err != nil {
+			return err
+		}
+		if err := r.systemctl(ctx, "daemon-reload"); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(goes, unitPath(restoreUnit)) {
+		if err := r.systemctl(ctx, "disable", "--now", restoreUnit); err != nil {
+			return err
+		}
+	}
+	for _, path := range goes {
+		if err := file.Remove(r.at(path)); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(goes, isUnit) {
+		return r.systemctl(ctx, "daemon-reload")
+	}
+	return nil
+}
+
+// write brings about the files of want that are not in had. The restore unit
+// is enabled and started even if its file was there: an earlier run may have
+// been cut short. udevd looks for changed rules by itself.
+func (r *Resource) write(ctx context.Context, had, want []plan.File) error {
+	order := slices.Clone(want)
+	slices.SortStableFunc(order, func(a, b plan.File) int {
+		rank := func(f plan.File) int {
+			if f.Path == dockerDropIn {
+				return 1
+			}
+			return 0
+		}
+		return rank(a) - rank(b)
+	})
+	reload := false
+	for _, f := range order {
+		if slices.Contains(had, f) {
+			continue
+		}
+		if err := file.Write(r.at(f.Path), []byte(f.Content), fs.FileMode(f.Mode)); err != nil {
+			return err
+		}
+		reload = reload || isUnit(f.Path)
+	}
+	if reload {
+		if err := r.systemctl(ctx, "daemon-reload"); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(want, func(f plan.File) bool { return f.Path == unitPath(restoreUnit) }) {
+		return r.systemctl(ctx, "enable", "--now", restoreUnit)
+	}
+	return nil
+}
+
+func unitPath(unit string) string { return "/etc/systemd/system/" + unit }
+
+// isUnit tells whether systemd has to read its units again for path.
+func isUnit(path string) bool { return strings.HasPrefix(path, "/etc/systemd/") }
+
+func (r *Resource) systemctl(ctx context.Context, args ...string) error {
+	if _, err := r.run(ctx, "systemctl", args...); err != nil {
+		return fmt.Errorf("systemd did not do it; `journalctl -u %s` may tell why: %w", restoreUnit, err)
+	}
+	return nil
+}
+
+// removeEmptyDirs removes the directories that exist for the fabric alone,
+// as far as nothing is in them.
+func (r *Resource) removeEmptyDirs() error {
+	for _, path := range []string{dockerDropIn, templates.HostFile, Program} {
+		err := os.Remove(filepath.Dir(r.at(path)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,301 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ovsfabric/fabric/plan"
+	"github.com/ovsfabric/fabric/templates"
+)
+
+// host is a file system in a temporary directory, and a systemctl that only
+// writes down what it was asked and which files there were at that moment.
+type host struct {
+	*Resource
+	asked []string
+	fail  string // the command that fails
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	root := t.TempDir()
+	h := &host{Resource: New(root)}
+	h.running = filepath.Join(root, "running")
+	h.put(t, "/running", "first program")
+	h.mkdir(t, "/run/systemd/system")
+	h.mkdir(t, "/etc/systemd/system")
+	h.mkdir(t, "/etc/udev/rules.d")
+	h.mkdir(t, "/usr/local/lib")
+	h.run = func(_ context.Context, name string, args ...string) ([]byte, error) {
+		line := strings.Join(append([]string{name}, args...), " ")
+		if slices.Contains(args, "--now") {
+			for _, path := range []string{unitPath(restoreUnit), dockerDropIn} {
+				if _, err := os.Stat(h.at(path)); err == nil {
+					line += " with " + filepath.Base(path)
+				}
+			}
+		}
+		h.asked = append(h.asked, line)
+		if line == h.fail {
+			return nil, errors.New("refused")
+		}
+		return nil, nil
+	}
+	return h
+}
+
+func (h *host) put(t *testing.T, path, content string) {
+	t.Helper()
+	h.mkdir(t, filepath.Dir(path))
+	if err := os.WriteFile(h.at(path), []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *host) mkdir(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(h.at(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *host) apply(t *testing.T, want *plan.Boot) {
+	t.Helper()
+	h.asked = nil
+	if err := h.Apply(t.Context(), plan.HostState{Boot: want}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *host) observe(t *testing.T) plan.Observation {
+	t.Helper()
+	var o plan.Observation
+	if err := h.Observe(t.Context(), plan.Query{}, &o); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// tree lists everything in the host's file system.
+func (h *host) tree(t *testing.T) []string {
+	t.Helper()
+	var paths []string
+	err := filepath.WalkDir(h.root, func(path string, _ fs.DirEntry, err error) error {
+		paths = append(paths, strings.TrimPrefix(path, h.root))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+func (h *host) want(t *testing.T) *plan.Boot {
+	t.Helper()
+	sum, err := checksum(h.running)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &plan.Boot{
+		Program: sum,
+		Files:   templates.Boot(templates.BootParams{HostFile: []byte(`{"fabric": "demo"}`), Switch: "br0"}),
+	}
+}
+
+const (
+	enable  = "systemctl enable --now fabric-restore.service"
+	disable = "systemctl disable --now fabric-restore.service"
+	reload  = "systemctl daemon-reload"
+)
+
+func TestApplyIsObserved(t *testing.T) {
+	h := newHost(t)
+	want := h.want(t)
+	h.apply(t, want)
+	if diff := cmp.Diff(plan.Observation{State: plan.HostState{Boot: want}}, h.observe(t), cmpopts.EquateComparable()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	info, err := os.Stat(h.at(Program))
+	if err != nil || info.Mode() != 0o755 {
+		t.Errorf("mode of the program = %v, %v; want 0755", info.Mode(), err)
+	}
+	if diff := cmp.Diff([]string{reload, enable + " with fabric-restore.service with 50-fabric.conf"}, h.asked); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+}
+
+func TestApplyAgainReplacesNoFile(t *testing.T) {
+	h := newHost(t)
+	h.apply(t, h.want(t))
+	before := h.inodes(t)
+	h.apply(t, h.want(t))
+	if diff := cmp.Diff(before, h.inodes(t)); diff != "" {
+		t.Errorf("files were replaced (-before +after):\n%s", diff)
+	}
+	if slices.Contains(h.asked, reload) {
+		t.Errorf("systemd was reloaded: %q", h.asked)
+	}
+}
+
+func TestApplyOfAnotherHostFileReloadsNothing(t *testing.T) {
+	h := newHost(t)
+	h.apply(t, h.want(t))
+	want := h.want(t)
+	want.Files[0].Content = `{"fabric": "demo", "changed": true}`
+	h.apply(t, want)
+	if got := h.observe(t).State.Boot.Files[0].Content; got != want.Files[0].Content {
+		t.Errorf("content = %s, want %s", got, want.Files[0].Content)
+	}
+	if slices.Contains(h.asked, reload) {
+		t.Errorf("systemd was reloaded: %q", h.asked)
+	}
+}
+
+func TestRemovalLeavesWhatWasThere(t *testing.T) {
+	h := newHost(t)
+	before := h.tree(t)
+	h.apply(t, h.want(t))
+	h.apply(t, nil)
+	if diff := cmp.Diff(before, h.tree(t)); diff != "" {
+		t.Errorf("files (-before +after):\n%s", diff)
+	}
+	if o := h.observe(t); o.State.Boot != nil {
+		t.Errorf("observed %+v, want nil", o.State.Boot)
+	}
+	// Docker must no longer require the unit when that is stopped.
+	if diff := cmp.Diff([]string{reload, disable + " with fabric-restore.service", reload}, h.asked); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+}
+
+func TestRemovalKeepsFilesOfOthers(t *testing.T) {
+	h := newHost(t)
+	h.put(t, "/etc/systemd/system/docker.service.d/proxy.conf", "[Service]\n")
+	before := h.tree(t)
+	h.apply(t, h.want(t))
+	h.apply(t, nil)
+	if diff := cmp.Diff(before, h.tree(t)); diff != "" {
+		t.Errorf("files (-before +after):\n%s", diff)
+	}
+}
+
+func TestRemovalOfNothingAsksNothing(t *testing.T) {
+	h := newHost(t)
+	h.apply(t, nil)
+	if len(h.asked) > 0 {
+		t.Errorf("commands: %q, want none", h.asked)
+	}
+}
+
+func TestRemovalCutShortIsFinishedByTheNext(t *testing.T) {
+	h := newHost(t)
+	before := h.tree(t)
+	h.apply(t, h.want(t))
+	h.fail = disable + " with fabric-restore.service"
+	if err := h.Apply(t.Context(), plan.HostState{}); err == nil {
+		t.Fatal("no error, though systemctl failed")
+	}
+	h.fail = ""
+	h.apply(t, nil)
+	if diff := cmp.Diff(before, h.tree(t)); diff != "" {
+		t.Errorf("files (-before +after):\n%s", diff)
+	}
+}
+
+func TestForeignFileIsAnObstacleAndStays(t *testing.T) {
+	for _, path := range templates.Paths() {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			h := newHost(t)
+			h.put(t, path, "{\"made by\": \"hand\"}\n")
+			o := h.observe(t)
+			if len(o.Obstacles) != 1 || !strings.Contains(o.Obstacles[0].What, path) {
+				t.Errorf("obstacles = %+v, want one about %s", o.Obstacles, path)
+			}
+			before := h.tree(t)
+			if err := h.Apply(t.Context(), plan.HostState{Boot: h.want(t)}); err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("error = %v, want one about %s", err, path)
+			}
+			h.apply(t, nil)
+			if diff := cmp.Diff(before, h.tree(t)); diff != "" {
+				t.Errorf("files (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDirectoryInPlaceOfAFileIsAnObstacle(t *testing.T) {
+	h := newHost(t)
+	h.mkdir(t, templates.HostFile)
+	if o := h.observe(t); len(o.Obstacles) != 1 {
+		t.Errorf("obstacles = %+v, want one", o.Obstacles)
+	}
+}
+
+func TestHostWithoutSystemdIsAnObstacle(t *testing.T) {
+	h := newHost(t)
+	if err := os.Remove(h.at("/run/systemd/system")); err != nil {
+		t.Fatal(err)
+	}
+	o := h.observe(t)
+	if len(o.Obstacles) != 1 || !strings.Contains(o.Obstacles[0].What, "systemd") {
+		t.Errorf("obstacles = %+v, want one about systemd", o.Obstacles)
+	}
+}
+
+func TestRollbackBringsThePreviousProgramBack(t *testing.T) {
+	h := newHost(t)
+	first := h.want(t)
+	h.apply(t, first)
+	h.put(t, "/running", "second program")
+	second := h.want(t)
+	h.apply(t, second)
+	if got := h.observe(t).State.Boot.Program; got != second.Program {
+		t.Fatalf("program after the upgrade = %s, want %s", got, second.Program)
+	}
+	h.apply(t, first)
+	if got := h.observe(t).State.Boot.Program; got != first.Program {
+		t.Errorf("program after the rollback = %s, want %s", got, first.Program)
+	}
+}
+
+func TestApplyRefuses(t *testing.T) {
+	h := newHost(t)
+	before := h.tree(t)
+	for name, change := range map[string]func(*plan.Boot){
+		"a path that is not the fabric's": func(b *plan.Boot) { b.Files[0].Path = "/etc/passwd" },
+		"a program that it does not have": func(b *plan.Boot) { b.Program = strings.Repeat("0", 64) },
+	} {
+		want := h.want(t)
+		change(want)
+		if err := h.Apply(t.Context(), plan.HostState{Boot: want}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if diff := cmp.Diff(before, h.tree(t)); diff != "" {
+		t.Errorf("files (-before +after):\n%s", diff)
+	}
+}
+
+// inodes tells files from what replaced them.
+func (h *host) inodes(t *testing.T) map[string]uint64 {
+	t.Helper()
+	inodes := make(map[string]uint64)
+	for _, path := range append(templates.Paths(), Program) {
+		info, err := os.Stat(h.at(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inodes[path] = info.Sys().(*syscall.Stat_t).Ino
+	}
+	return inodes
+}

@@ -1,0 +1,159 @@
+// Package file replaces files so that a crash leaves the old content or the
+// new.
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Write replaces the content of the file at path, or makes the file, with
+// the permission bits of mode whatever the umask. A file that exists keeps
+// its owner and group. Directories missing above it are made with 0755. A
+// symbolic link stays and what it points to is replaced. When Write returns nil the content has reached the disk; when it
+// returns an error the former file is untouched, or replaced as a whole.
+func Write(path string, data []byte, mode fs.FileMode) (err error) {
+	target, err := resolve(path)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(target)
+	if err := makeDirs(dir); err != nil {
+		return err
+	}
+	name := filepath.Join(dir, fmt.Sprintf(".%s.%08x", filepath.Base(target), rand.Uint32()))
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("replace %s: %w", path, err)
+			_ = os.Remove(name)
+		}
+	}()
+	tmp, named, err := create(dir, name)
+	if err != nil {
+		return err
+	}
+	if err := fill(tmp, target, data, mode); err != nil {
+		return errors.Join(err, tmp.Close())
+	}
+	if !named {
+		// Without CAP_DAC_READ_SEARCH only the way by /proc may be linked,
+		// open(2).
+		from := fmt.Sprintf("/proc/self/fd/%d", tmp.Fd())
+		if err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW); err != nil {
+			return errors.Join(err, tmp.Close())
+		}
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(name, target); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// create makes a file in dir that has no name yet, so that nothing is left of
+// it where the process is killed; or of that name, where the file system
+// cannot do without.
+func create(dir, name string) (f *os.File, named bool, err error) {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		return os.NewFile(uintptr(fd), name), false, nil
+	}
+	f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return f, true, err
+}
+
+func fill(f *os.File, target string, data []byte, mode fs.FileMode) error {
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := keepOwner(f, target); err != nil {
+		return err
+	}
+	if err := f.Chmod(mode.Perm()); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// keepOwner gives f the owner of the file that it replaces. It comes before
+// the mode: chown(2) takes the set-user-ID bits away.
+func keepOwner(f *os.File, target string) error {
+	info, err := os.Stat(target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(owner.Uid) == os.Geteuid() && int(owner.Gid) == os.Getegid() {
+		return nil
+	}
+	return f.Chown(int(owner.Uid), int(owner.Gid))
+}
+
+// Remove deletes the file at path for good. One that does not exist is no
+// error.
+func Remove(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// resolve follows a symbolic link at path.
+func resolve(path string) (string, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if info.Mode()&fs.ModeSymlink == 0 {
+		return path, nil
+	}
+	return filepath.EvalSymlinks(path)
+}
+
+// makeDirs makes dir and what is missing above it, and has each new entry
+// reach the disk.
+func makeDirs(dir string) error {
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeDirs(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o755)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// syncDir has the entries of dir reach the disk: an fsync of a file does not
+// cover its name, fsync(2).
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,147 @@
+package file
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestWriteMakesFileAndDirectories(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a", "b", "f")
+	if err := Write(path, []byte("new"), 0o664); err != nil {
+		t.Fatal(err)
+	}
+	check(t, path, "new", 0o664)
+}
+
+func TestWriteReplacesContentAndMode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("old and longer"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(t, path, "new", 0o600)
+	if diff := cmp.Diff([]string{"f"}, names(t, filepath.Dir(path))); diff != "" {
+		t.Errorf("directory afterwards (-want +got):\n%s", diff)
+	}
+}
+
+func TestWriteKeepsGroup(t *testing.T) {
+	groups, err := os.Getgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Root may give a file to any group, others to those they are in.
+	group := os.Getegid()
+	for _, g := range groups {
+		if g != group {
+			group = g
+		}
+	}
+	if os.Geteuid() == 0 {
+		group = 54321
+	}
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(path, -1, group); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, []byte("new"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	check(t, path, "new", 0o640)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := int(info.Sys().(*syscall.Stat_t).Gid); got != group {
+		t.Errorf("group = %d, want %d", got, group)
+	}
+}
+
+func TestWriteFollowsSymbolicLink(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	if err := os.WriteFile(target, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("target", link); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(link, []byte("new"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check(t, target, "new", 0o644)
+	if got, err := os.Readlink(link); err != nil || got != "target" {
+		t.Errorf("link afterwards = %q, %v; want it to point to target", got, err)
+	}
+}
+
+func TestWriteThatFailsLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	if err := os.MkdirAll(filepath.Join(path, "in the way"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(path, []byte("new"), 0o644); err == nil {
+		t.Fatal("Write over a directory: no error")
+	}
+	if diff := cmp.Diff([]string{"f"}, names(t, dir)); diff != "" {
+		t.Errorf("directory afterwards (-want +got):\n%s", diff)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{"present", "absent"} {
+		if err := Remove(path); err != nil {
+			t.Errorf("Remove of a file that is %s: %v", state, err)
+		}
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("file afterwards: %v, want it gone", err)
+	}
+}
+
+func check(t *testing.T, path, content string, mode fs.FileMode) {
+	t.Helper()
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != content {
+		t.Errorf("content = %q, want %q", got, content)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode() != mode {
+		t.Errorf("mode = %v, want %v", info.Mode(), mode)
+	}
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}

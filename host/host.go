@@ -1,0 +1,240 @@
+// Package host is the host's side of fabric: it brings the resources of one
+// host from one state to another, and back again if anything goes wrong.
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// Resource is one part of a host that the fabric owns.
+type Resource interface {
+	Name() string
+	// Observe adds the resource's part of the host's state, the facts that
+	// it knows, and what is in the fabric's way to the observation.
+	Observe(context.Context, plan.Query, *plan.Observation) error
+	// Apply brings the resource's part to what is wanted and returns when
+	// it is in effect. It does nothing where nothing differs.
+	Apply(context.Context, plan.HostState) error
+}
+
+// Stopper is a resource whose service must not run while others change
+// under it.
+type Stopper interface {
+	// Stop stops the service; Apply starts it again.
+	Stop(context.Context) error
+}
+
+// Host is this machine's part of a fabric.
+type Host struct {
+	Resources []Resource // in the order of apply: what others stand on first
+	Docker    Stopper    // stopped before an apply that restarts dockerd
+	Dir       string     // where the journal is
+	Lock      string     // the file that an apply holds a lock on
+	Log       *slog.Logger
+}
+
+// Observe asks every resource.
+func (h *Host) Observe(ctx context.Context, q plan.Query) (plan.Observation, error) {
+	o := plan.Observation{Facts: plan.Facts{OS: osName(), Arch: runtime.GOARCH}}
+	for _, r := range h.Resources {
+		if err := r.Observe(ctx, q, &o); err != nil {
+			return o, fmt.Errorf("look at %s: %w", r.Name(), err)
+		}
+	}
+	if owner := o.State.Owner(); owner != "" && owner != q.Fabric {
+		o.State = plan.HostState{}
+		o.Obstacles = append(o.Obstacles, plan.Obstacle{
+			What: fmt.Sprintf("the host is part of the fabric %q", owner),
+			Cure: "take it out of that one first: remove it from its file and run fabric apply, or fabric destroy",
+		})
+	}
+	interrupted, err := h.readJournal()
+	if err != nil {
+		return o, err
+	}
+	o.Facts.Interrupted = interrupted != nil
+	return o, nil
+}
+
+// Apply brings the host from the state that the plan was made from to the
+// wanted one. The journal stays until Confirm or Rollback; an error of type
+// *wire.Error says what state the host is in.
+func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(string)) error {
+	untouched := func(err error) error { return &wire.Error{Message: err.Error(), Untouched: true} }
+	now, err := h.Observe(ctx, req.Query)
+	if err != nil {
+		return untouched(err)
+	}
+	if now.Facts.Interrupted {
+		return untouched(errors.New("an earlier apply was interrupted here since the plan was made: run fabric plan again"))
+	}
+	if in := plan.InTheWay(now.Obstacles, req.Want); len(in) > 0 {
+		return untouched(fmt.Errorf("%s: %s", in[0].What, in[0].Cure))
+	}
+	if changes := plan.Diff(req.From, now.State); len(changes) > 0 {
+		return untouched(fmt.Errorf("changed since the plan was made: %s", join(changes)))
+	}
+	if len(plan.Diff(now.State, req.Want)) == 0 {
+		return nil
+	}
+	if err := h.writeJournal(journal{Query: req.Query, Before: now.State, Want: req.Want}); err != nil {
+		return untouched(err)
+	}
+	err = h.bring(ctx, req.Query, now.State, req.Want, progress)
+	if err == nil {
+		return nil
+	}
+	if back := h.goBack(progress); back != nil {
+		return &wire.Error{Message: fmt.Sprintf("%v; and going back failed: %v", err, back)}
+	}
+	return &wire.Error{Message: err.Error(), RolledBack: true}
+}
+
+// bring applies every resource and then looks whether the host is what was
+// wanted.
+func (h *Host) bring(ctx context.Context, q plan.Query, from, want plan.HostState, progress func(string)) error {
+	if plan.RestartsDocker(from.Docker, want.Docker) {
+		progress("stop dockerd")
+		if err := h.Docker.Stop(ctx); err != nil {
+			return fmt.Errorf("stop dockerd: %w", err)
+		}
+	}
+	for _, r := range h.order(from, want) {
+		progress("apply " + r.Name())
+		if err := r.Apply(ctx, want); err != nil {
+			return fmt.Errorf("apply %s: %w", r.Name(), err)
+		}
+	}
+	return h.check(ctx, q, want, progress)
+}
+
+// check looks whether the host is what was wanted.
+func (h *Host) check(ctx context.Context, q plan.Query, want plan.HostState, progress func(string)) error {
+	progress("look again")
+	now, err := h.Observe(ctx, q)
+	if err != nil {
+		return err
+	}
+	if changes := plan.Diff(now.State, want); len(changes) > 0 {
+		return fmt.Errorf("the host did not become what was wanted; still to do: %s", join(changes))
+	}
+	return nil
+}
+
+// order is the resources in the order of apply. On the way to a host without
+// a bridge it is the reverse: what stands on others goes before them. But
+// docker0 is dockerd's own to make, so there dockerd, the last resource,
+// comes back last; a bridge of another name it has to let go of first.
+func (h *Host) order(from, want plan.HostState) []Resource {
+	order := slices.Clone(h.Resources)
+	if want.OVS != nil {
+		return order
+	}
+	slices.Reverse(order)
+	if from.Links == nil || from.Links.Name == "docker0" {
+		order = append(order[1:], order[0])
+	}
+	return order
+}
+
+// goBack is Rollback for when nobody waits for it any more.
+func (h *Host) goBack(progress func(string)) error {
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+	defer cancel()
+	return h.Rollback(ctx, progress)
+}
+
+// Confirm makes what was applied stay. There may be nothing to confirm.
+func (h *Host) Confirm() error { return h.removeJournal() }
+
+// Rollback brings the host back to what it was before the apply in the
+// journal. Without a journal there is nothing to do. A resource that cannot
+// go back does not keep the others from it: above all dockerd, which may be
+// stopped, has to run again.
+func (h *Host) Rollback(ctx context.Context, progress func(string)) error {
+	j, err := h.readJournal()
+	if err != nil || j == nil {
+		return err
+	}
+	progress("go back to what was")
+	before := j.Before.Attainable()
+	var errs []error
+	// Where the apply got to is unknown. dockerd was stopped exactly if the
+	// apply as a whole restarts it.
+	if plan.RestartsDocker(j.Want.Docker, j.Before.Docker) {
+		if err := h.Docker.Stop(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop dockerd: %w", err))
+		}
+	}
+	for _, r := range h.order(j.Want, before) {
+		if err := r.Apply(ctx, before); err != nil {
+			errs = append(errs, fmt.Errorf("take back %s: %w", r.Name(), err))
+		}
+	}
+	if len(errs) == 0 {
+		errs = append(errs, h.check(ctx, j.Query, before, progress))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return h.removeJournal()
+}
+
+// Recover goes back from an apply that was cut off. Where that fails, the
+// host is left as it is and the journal is given up, so that the next plan
+// starts from what is there: an apply completes whatever state it finds.
+func (h *Host) Recover(ctx context.Context, progress func(string)) error {
+	err := h.Rollback(ctx, progress)
+	if err == nil {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("an earlier apply was cut off here and cannot be taken back: %w", err), h.removeJournal())
+}
+
+func join(changes []plan.Change) string {
+	texts := make([]string, len(changes))
+	for i, c := range changes {
+		texts[i] = c.String()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// osName is PRETTY_NAME of os-release(5), or "" where there is none.
+func osName() string {
+	data, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
+			return strings.Trim(value, `"`)
+		}
+	}
+	return ""
+}
+
+// journal is what a host must know to go back from a half-done apply.
+type journal struct {
+	Version int            `json:"version"`
+	Query   plan.Query     `json:"query"`
+	Before  plan.HostState `json:"before"`
+	Want    plan.HostState `json:"want"`
+}
+
+const journalVersion = 1
+
+func (j journal) bytes() ([]byte, error) {
+	j.Version = journalVersion
+	return json.MarshalIndent(j, "", "\t")
+}

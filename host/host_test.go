@@ -1,0 +1,444 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// machine is a host in memory. Its two resources note what was done to them
+// and fail when told to.
+type machine struct {
+	state     plan.HostState
+	obstacles []plan.Obstacle
+	calls     []string
+	fail      map[string]int                  // how often the call still fails
+	docker    func(*plan.Docker) *plan.Docker // what dockerd makes of its file; nil: what is wanted
+}
+
+func (m *machine) call(name string) error {
+	m.calls = append(m.calls, name)
+	if m.fail[name] > 0 {
+		m.fail[name]--
+		return errors.New(name + " fails")
+	}
+	return nil
+}
+
+func (m *machine) Stop(context.Context) error { return m.call("stop docker") }
+
+type switchPart struct{ *machine }
+
+func (switchPart) Name() string { return "ovs" }
+
+func (p switchPart) Observe(_ context.Context, _ plan.Query, o *plan.Observation) error {
+	o.State.OVS = p.state.OVS
+	o.Obstacles = append(o.Obstacles, p.obstacles...)
+	return nil
+}
+
+func (p switchPart) Apply(_ context.Context, want plan.HostState) error {
+	if err := p.call("ovs"); err != nil {
+		return err
+	}
+	p.state.OVS = want.OVS
+	return nil
+}
+
+type dockerPart struct{ *machine }
+
+func (dockerPart) Name() string { return "docker" }
+
+func (p dockerPart) Observe(_ context.Context, _ plan.Query, o *plan.Observation) error {
+	o.State.Docker = p.state.Docker
+	return nil
+}
+
+func (p dockerPart) Apply(_ context.Context, want plan.HostState) error {
+	if err := p.call("docker"); err != nil {
+		return err
+	}
+	p.state.Docker = want.Docker
+	if p.docker != nil && want.Docker != nil {
+		p.state.Docker = p.docker(want.Docker)
+	}
+	return nil
+}
+
+func newHost(t *testing.T, m *machine) *Host {
+	t.Helper()
+	return &Host{
+		Resources: []Resource{switchPart{m}, dockerPart{m}},
+		Docker:    m,
+		Dir:       filepath.Join(t.TempDir(), "state"),
+		Log:       slog.New(slog.DiscardHandler),
+	}
+}
+
+func wanted(mtu int) plan.HostState {
+	return plan.HostState{
+		OVS:    &plan.OVS{Name: "br0", MTU: mtu},
+		Docker: &plan.Docker{Config: plan.DockerConfig{MTU: mtu}},
+	}
+}
+
+func quiet(string) {}
+
+var equateNetip = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
+
+func TestApplyStopsDockerFirstAndStartsItLast(t *testing.T) {
+	m := &machine{}
+	h := newHost(t, m)
+	if err := h.Apply(t.Context(), wire.ApplyRequest{Want: wanted(1450)}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"stop docker", "ovs", "docker"}, m.calls); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestApplyLeavesDockerRunningWhereOnlyTheSwitchChanges(t *testing.T) {
+	m := &machine{state: wanted(1450)}
+	want := wanted(1450)
+	want.OVS = &plan.OVS{Name: "br0", MTU: 1450, RSTP: true}
+	if err := newHost(t, m).Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: want}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(m.calls, "stop docker") {
+		t.Errorf("dockerd was stopped: %v", m.calls)
+	}
+}
+
+func TestApplyDoesNothingWhereNothingDiffers(t *testing.T) {
+	m := &machine{state: wanted(1450)}
+	h := newHost(t, m)
+	if err := h.Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: wanted(1450)}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.calls) > 0 {
+		t.Errorf("calls: %v", m.calls)
+	}
+	if _, err := os.Stat(h.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something was written: %v", err)
+	}
+}
+
+func TestApplyGoesBackWhereAResourceFails(t *testing.T) {
+	for _, step := range []string{"stop docker", "ovs", "docker"} {
+		t.Run(step, func(t *testing.T) {
+			before := wanted(1400)
+			m := &machine{state: before, fail: map[string]int{step: 1}}
+			h := newHost(t, m)
+			err := h.Apply(t.Context(), wire.ApplyRequest{From: before, Want: wanted(1450)}, quiet)
+			var failed *wire.Error
+			if !errors.As(err, &failed) || !failed.RolledBack {
+				t.Fatalf("error %v does not say that the host went back", err)
+			}
+			if diff := cmp.Diff(before, m.state, equateNetip); diff != "" {
+				t.Error(diff)
+			}
+			if _, err := os.Stat(h.journalPath()); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the journal stays: %v", err)
+			}
+		})
+	}
+}
+
+func TestApplyKeepsTheJournalWhereGoingBackFails(t *testing.T) {
+	m := &machine{state: wanted(1400), fail: map[string]int{"docker": 2}}
+	h := newHost(t, m)
+	err := h.Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: wanted(1450)}, quiet)
+	var failed *wire.Error
+	if !errors.As(err, &failed) || failed.RolledBack || failed.Untouched {
+		t.Fatalf("error %v claims a clean host", err)
+	}
+	if err := h.Rollback(t.Context(), quiet); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(wanted(1400), m.state, equateNetip); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAResourceThatCannotGoBackDoesNotKeepDockerStopped(t *testing.T) {
+	m := &machine{state: wanted(1400), fail: map[string]int{"ovs": 9}}
+	if err := newHost(t, m).Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: wanted(1450)}, quiet); err == nil {
+		t.Fatal("no error")
+	}
+	if last := m.calls[len(m.calls)-1]; last != "docker" {
+		t.Errorf("the last thing done is %q, want docker: %v", last, m.calls)
+	}
+}
+
+func TestGoingBackToADockerdThatDidNotRunIsPossible(t *testing.T) {
+	before := wanted(1400) // its Live is zero: dockerd was stopped
+	want := wanted(1450)
+	want.Docker.Live.MTU = 1450
+	m := &machine{state: before}
+	h := newHost(t, m)
+	if err := h.Apply(t.Context(), wire.ApplyRequest{From: before, Want: want}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	m.docker = func(d *plan.Docker) *plan.Docker { // dockerd runs with whatever its file says
+		return &plan.Docker{Config: d.Config, Live: plan.DockerLive{MTU: d.Config.MTU}}
+	}
+	if err := h.Rollback(t.Context(), quiet); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAHostOfAnotherFabricIsNotTouched(t *testing.T) {
+	m := &machine{state: plan.HostState{OVS: &plan.OVS{ExternalIDs: map[string]string{plan.OwnerKey: "theirs"}}}}
+	h := newHost(t, m)
+	o, err := h.Observe(t.Context(), plan.Query{Fabric: "ours"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(o.Obstacles) != 1 || !strings.Contains(o.Obstacles[0].What, "theirs") {
+		t.Errorf("obstacles: %v", o.Obstacles)
+	}
+	if err := h.Apply(t.Context(), wire.ApplyRequest{Query: plan.Query{Fabric: "ours"}}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.calls) > 0 {
+		t.Errorf("calls: %v", m.calls)
+	}
+}
+
+func TestAnApplyThatCannotBeTakenBackIsGivenUpByRecover(t *testing.T) {
+	m := &machine{state: wanted(1400), fail: map[string]int{"docker": 3}}
+	h := newHost(t, m)
+	if err := h.Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: wanted(1450)}, quiet); err == nil {
+		t.Fatal("no error")
+	}
+	if err := h.Recover(t.Context(), quiet); err == nil {
+		t.Fatal("no error, though going back fails")
+	}
+	if o, err := h.Observe(t.Context(), plan.Query{}); err != nil || o.Facts.Interrupted {
+		t.Errorf("error %v, interrupted %v", err, o.Facts.Interrupted)
+	}
+}
+
+func TestApplyRefusesAHostThatChangedSinceThePlan(t *testing.T) {
+	m := &machine{state: wanted(1300)}
+	h := newHost(t, m)
+	err := h.Apply(t.Context(), wire.ApplyRequest{From: wanted(1400), Want: wanted(1450)}, quiet)
+	var failed *wire.Error
+	if !errors.As(err, &failed) || !failed.Untouched || !strings.Contains(err.Error(), "mtu 1400 → 1300") {
+		t.Fatalf("error: %v", err)
+	}
+	if len(m.calls) > 0 {
+		t.Errorf("calls: %v", m.calls)
+	}
+}
+
+func TestApplyRefusesWhatIsInTheWay(t *testing.T) {
+	m := &machine{obstacles: []plan.Obstacle{{What: "bridge br0 is somebody else's", Cure: "rename it"}}}
+	err := newHost(t, m).Apply(t.Context(), wire.ApplyRequest{Want: wanted(1450)}, quiet)
+	if err == nil || !strings.Contains(err.Error(), "bridge br0 is somebody else's") {
+		t.Fatalf("error: %v", err)
+	}
+	if len(m.calls) > 0 {
+		t.Errorf("calls: %v", m.calls)
+	}
+}
+
+// operator talks to a server as the operator's side does.
+type operator struct {
+	t    *testing.T
+	conn *wire.Conn
+	end  func()
+	done chan error
+}
+
+func serve(t *testing.T, h *Host) *operator {
+	t.Helper()
+	h.Lock = filepath.Join(t.TempDir(), "lock")
+	toHost, fromOperator, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	toOperator, fromHost, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &operator{t: t, conn: wire.NewConn(toOperator, fromOperator), done: make(chan error, 1)}
+	o.end = func() { fromOperator.Close() }
+	t.Cleanup(func() { toOperator.Close() })
+	go func() {
+		o.done <- Serve(context.WithoutCancel(t.Context()), "sum", func(string) (*Host, Prober) { return h, nil }, toHost, fromHost)
+		fromHost.Close()
+	}()
+	var hello wire.Hello
+	if err := o.conn.Receive(&hello); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.conn.Send(wire.Start{Fabric: "demo"}); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func (o *operator) call(req wire.Request) wire.Reply {
+	o.t.Helper()
+	if err := o.conn.Send(req); err != nil {
+		o.t.Fatal(err)
+	}
+	for {
+		var reply wire.Reply
+		if err := o.conn.Receive(&reply); err != nil {
+			o.t.Fatal(err)
+		}
+		if reply.Progress == "" {
+			return reply
+		}
+	}
+}
+
+func (o *operator) apply(within time.Duration) {
+	o.t.Helper()
+	reply := o.call(wire.Request{Apply: &wire.ApplyRequest{Want: wanted(1450), ConfirmWithin: within}})
+	if reply.Error != nil {
+		o.t.Fatal(reply.Error)
+	}
+}
+
+func TestAConfirmedApplyStays(t *testing.T) {
+	m := &machine{}
+	o := serve(t, newHost(t, m))
+	o.apply(time.Hour)
+	if reply := o.call(wire.Request{Confirm: &wire.Empty{}}); reply.Error != nil {
+		t.Fatal(reply.Error)
+	}
+	o.end()
+	if err := <-o.done; err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(wanted(1450), m.state, equateNetip); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestALostSessionGoesBack(t *testing.T) {
+	m := &machine{}
+	o := serve(t, newHost(t, m))
+	o.apply(time.Hour)
+	o.end()
+	if err := <-o.done; err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(plan.HostState{}, m.state, equateNetip); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnAbortGoesBack(t *testing.T) {
+	m := &machine{}
+	o := serve(t, newHost(t, m))
+	o.apply(time.Hour)
+	if reply := o.call(wire.Request{Abort: &wire.Empty{}}); reply.Error != nil {
+		t.Fatal(reply.Error)
+	}
+	if diff := cmp.Diff(plan.HostState{}, m.state, equateNetip); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnApplyThatIsNotConfirmedInTimeGoesBack(t *testing.T) {
+	m := &machine{}
+	h := newHost(t, m)
+	o := serve(t, h)
+	o.apply(time.Nanosecond)
+	var reply wire.Reply // the progress of going back
+	if err := o.conn.Receive(&reply); err != nil {
+		t.Fatal(err)
+	}
+	reply = o.call(wire.Request{Confirm: &wire.Empty{}})
+	if reply.Error == nil || !reply.Error.RolledBack {
+		t.Fatalf("the late confirmation was answered with %+v", reply)
+	}
+	if diff := cmp.Diff(plan.HostState{}, m.state, equateNetip); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestASecondApplyIsRefusedWhileOneIsAtWork(t *testing.T) {
+	h := newHost(t, &machine{})
+	o := serve(t, h)
+	o.apply(time.Hour)
+	release, err := lock(h.Lock)
+	if !errors.Is(err, ErrLocked) {
+		release()
+		t.Fatalf("error %v, want ErrLocked", err)
+	}
+}
+
+func TestAHostInTheMiddleOfAnotherApplySaysSo(t *testing.T) {
+	m := &machine{obstacles: []plan.Obstacle{{What: "dockerd does not run"}}}
+	h := newHost(t, m)
+	o := serve(t, h)
+	if err := h.writeJournal(journal{Want: wanted(1450)}); err != nil {
+		t.Fatal(err)
+	}
+	if reply := o.call(wire.Request{Observe: &plan.Query{}}); !reply.Observation.Facts.Interrupted {
+		t.Error("an apply that was cut off is not told")
+	}
+	release, err := lock(h.Lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	reply := o.call(wire.Request{Observe: &plan.Query{}})
+	if reply.Observation.Facts.Interrupted {
+		t.Error("an apply under way is taken for one that was cut off")
+	}
+	want := []plan.Obstacle{{What: "another fabric apply is at work on this host", Cure: "try again when it has ended", Always: true}}
+	if diff := cmp.Diff(want, reply.Observation.Obstacles); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOnlySomeObstaclesKeepTheFabricFromBeingTakenAway(t *testing.T) {
+	m := &machine{state: wanted(1450), obstacles: []plan.Obstacle{{What: "a route overlaps"}}}
+	h := newHost(t, m)
+	request := wire.ApplyRequest{From: wanted(1450)}
+	if err := h.Apply(t.Context(), request, quiet); err != nil {
+		t.Fatal(err)
+	}
+	m.state = wanted(1450)
+	m.obstacles[0].Always = true
+	if err := h.Apply(t.Context(), request, quiet); err == nil {
+		t.Error("nothing was in the way")
+	}
+}
+
+func TestAnUnreadableJournalIsNeverOverwritten(t *testing.T) {
+	m := &machine{}
+	h := newHost(t, m)
+	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.journalPath(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := h.Apply(t.Context(), wire.ApplyRequest{Want: wanted(1450)}, quiet)
+	if err == nil || !strings.Contains(err.Error(), h.journalPath()) {
+		t.Fatalf("error: %v", err)
+	}
+	if len(m.calls) > 0 {
+		t.Errorf("calls: %v", m.calls)
+	}
+}

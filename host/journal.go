@@ -1,0 +1,79 @@
+package host
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/ovsfabric/fabric/host/file"
+)
+
+func (h *Host) journalPath() string { return filepath.Join(h.Dir, "journal.json") }
+
+func (h *Host) writeJournal(j journal) error {
+	data, err := j.bytes()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
+		return err
+	}
+	return file.Write(h.journalPath(), data, 0o600)
+}
+
+// readJournal returns nil where there is no journal.
+func (h *Host) readJournal() (*journal, error) {
+	data, err := os.ReadFile(h.journalPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var j journal
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&j); err != nil {
+		return nil, fmt.Errorf("%s: %w: an apply was interrupted here and its journal cannot be read; put the host right by hand and delete the file", h.journalPath(), err)
+	}
+	if j.Version != journalVersion {
+		return nil, fmt.Errorf("%s has version %d, this program knows %d: finish with the program that wrote it", h.journalPath(), j.Version, journalVersion)
+	}
+	return &j, nil
+}
+
+// removeJournal also takes the folder away if nothing else is in it.
+func (h *Host) removeJournal() error {
+	if err := file.Remove(h.journalPath()); err != nil {
+		return err
+	}
+	if err := os.Remove(h.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+		return err
+	}
+	return nil
+}
+
+// ErrLocked means that another fabric process is changing this host.
+var ErrLocked = errors.New("another fabric apply is at work on this host: try again when it has ended")
+
+// lock keeps other applies away until release is called or the process
+// ends: the kernel drops the lock of a dead holder.
+func lock(path string) (release func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, ErrLocked
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}

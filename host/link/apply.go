@@ -1,0 +1,335 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// Apply makes the bridge what want.Links says, and touches nothing that is
+// right already. If want.Links has a member it waits for it until ctx ends:
+// Open vSwitch makes it, perhaps only just now. Links of others and addresses
+// of others stay on the bridge.
+//
+// Without want.Links it lets go of the fabric's bridge: the member, the
+// addresses and the alias go, and so does the bridge if then nothing is left
+// on it.
+func (*Resource) Apply(ctx context.Context, want plan.HostState) error {
+	h, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	if want.Links == nil {
+		return h.release()
+	}
+	return h.form(ctx, *want.Links)
+}
+
+// form brings about want. The bridge has its MAC and its address before the
+// switch joins: until then nobody in the fabric can see a wrong one.
+func (h rtnl) form(ctx context.Context, want plan.Links) error {
+	mac, err := parseMAC(want.MAC)
+	if err != nil {
+		return err
+	}
+	bridge, err := h.makeBridge(want.Name, mac)
+	if err != nil {
+		return err
+	}
+	if mac != nil && bridge.Attrs().HardwareAddr.String() != mac.String() {
+		if err := h.LinkSetHardwareAddr(bridge, mac); err != nil {
+			return fmt.Errorf("set the MAC of %s to %s: %w", want.Name, mac, err)
+		}
+	}
+	if err := h.setMTU(bridge, want.MTU); err != nil {
+		return err
+	}
+	if err := h.setAddress(bridge, want.Owner, want.Address); err != nil {
+		return err
+	}
+	// A bridge stays up when only its member is down: containers reach the
+	// host by it.
+	if err := h.setUp(bridge, want.Up || want.Member != ""); err != nil {
+		return err
+	}
+	if want.Member == "" {
+		return h.detach(plan.BridgeName, bridge)
+	}
+	member, err := h.await(ctx, want.Member)
+	if err != nil {
+		return err
+	}
+	return h.attach(member, bridge, want.MTU, want.Up)
+}
+
+func parseMAC(s string) (net.HardwareAddr, error) {
+	if s == "" {
+		return nil, nil
+	}
+	return net.ParseMAC(s)
+}
+
+// makeBridge returns the Linux bridge of that name and makes it if there is
+// none, without STP, which is the kernel's default.
+func (h rtnl) makeBridge(name string, mac net.HardwareAddr) (netlink.Link, error) {
+	l, err := h.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if l == nil {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.HardwareAddr = name, mac
+		if err := h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
+			return nil, fmt.Errorf("make bridge %s: %w", name, err)
+		}
+		if l, err = h.LinkByName(name); err != nil {
+			return nil, fmt.Errorf("look up bridge %s after making it: %w", name, err)
+		}
+	}
+	if l.Type() != "bridge" {
+		return nil, fmt.Errorf("%s is a %s link, not a Linux bridge: rename or delete it, or choose another bridge", name, l.Type())
+	}
+	return l, nil
+}
+
+// setAddress replaces the fabric's address on the bridge. On a bridge that
+// was not marked as a fabric's yet, the address replaced is the one that
+// dockerd gave it. Any other address in the same network goes too: only the
+// fabric gives those out. No other address goes.
+func (h rtnl) setAddress(bridge netlink.Link, owner string, want netip.Prefix) error {
+	list, err := h.addresses(bridge)
+	if err != nil {
+		return err
+	}
+	var had []netip.Prefix
+	for _, a := range list {
+		had = append(had, a.prefix)
+	}
+	m, marked := parseMark(bridge.Attrs().Alias)
+	former := m.addresses
+	if !marked && len(had) > 0 {
+		former = []netip.Prefix{choose(had, nil, want.Masked())}
+	}
+	var goes, stays []netip.Prefix
+	for _, p := range had {
+		if p != want && (slices.Contains(former, p) || want.IsValid() && want.Masked().Contains(p.Addr())) {
+			goes = append(goes, p)
+		} else {
+			stays = append(stays, p)
+		}
+	}
+	final := mark{owner: owner}
+	if want.IsValid() {
+		final.addresses = []netip.Prefix{want}
+		if !slices.Contains(stays, want) {
+			stays = append(stays, want)
+		}
+	}
+	claims := marked || owner != ""
+	if claims && len(goes) > 0 {
+		both := mark{owner: owner, addresses: slices.Concat(final.addresses, goes)}
+		if err := h.setAlias(bridge, both.String()); err != nil {
+			return err
+		}
+	} else if owner != "" {
+		if err := h.setAlias(bridge, final.String()); err != nil {
+			return err
+		}
+	}
+	if err := h.swap(bridge, had, goes, stays); err != nil {
+		return err
+	}
+	if !claims {
+		return nil
+	}
+	if owner == "" {
+		return h.setAlias(bridge, "")
+	}
+	return h.setAlias(bridge, final.String())
+}
+
+// swap adds what is missing of stays and then removes goes. Removing a
+// primary address takes the secondary ones of its network with it unless
+// promote_secondaries is set (ip-sysctl), so what stays is looked at again.
+func (h rtnl) swap(bridge netlink.Link, had, goes, stays []netip.Prefix) error {
+	name := bridge.Attrs().Name
+	add := func(had []netip.Prefix) error {
+		for _, p := range stays {
+			if slices.Contains(had, p) {
+				continue
+			}
+			if err := h.AddrAdd(bridge, netlinkAddress(p)); err != nil && !errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("add address %s to %s: %w", p, name, err)
+			}
+		}
+		return nil
+	}
+	if err := add(had); err != nil {
+		return err
+	}
+	for _, p := range goes {
+		if err := h.AddrDel(bridge, netlinkAddress(p)); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("remove address %s from %s: %w", p, name, err)
+		}
+	}
+	if len(goes) == 0 {
+		return nil
+	}
+	list, err := h.addresses(bridge)
+	if err != nil {
+		return err
+	}
+	var left []netip.Prefix
+	for _, a := range list {
+		left = append(left, a.prefix)
+	}
+	return add(left)
+}
+
+func netlinkAddress(p netip.Prefix) *netlink.Addr {
+	return &netlink.Addr{IPNet: &net.IPNet{
+		IP:   p.Addr().AsSlice(),
+		Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
+	}}
+}
+
+func (h rtnl) setAlias(l netlink.Link, alias string) error {
+	now, err := h.LinkByIndex(l.Attrs().Index)
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", l.Attrs().Name, err)
+	}
+	if now.Attrs().Alias == alias {
+		return nil
+	}
+	if err := h.LinkSetAlias(l, alias); err != nil {
+		return fmt.Errorf("set the alias of %s to %q: %w", l.Attrs().Name, alias, err)
+	}
+	return nil
+}
+
+func (h rtnl) setMTU(l netlink.Link, mtu int) error {
+	if l.Attrs().MTU == mtu {
+		return nil
+	}
+	if err := h.LinkSetMTU(l, mtu); err != nil {
+		return fmt.Errorf("set the MTU of %s to %d: %w", l.Attrs().Name, mtu, err)
+	}
+	return nil
+}
+
+func (h rtnl) setUp(l netlink.Link, up bool) error {
+	if isUp(l) == up {
+		return nil
+	}
+	set, word := h.LinkSetUp, "up"
+	if !up {
+		set, word = h.LinkSetDown, "down"
+	}
+	if err := set(l); err != nil {
+		return fmt.Errorf("set %s %s: %w", l.Attrs().Name, word, err)
+	}
+	return nil
+}
+
+// await returns the link of that name as soon as it is there.
+func (h rtnl) await(ctx context.Context, name string) (netlink.Link, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		l, err := h.find(name)
+		if l != nil || err != nil {
+			return l, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s has not appeared: look whether Open vSwitch runs, and at its log: %w", name, ctx.Err())
+		}
+	}
+}
+
+// attach makes member a port of the bridge.
+func (h rtnl) attach(member, bridge netlink.Link, mtu int, up bool) error {
+	if err := h.setMTU(member, mtu); err != nil {
+		return err
+	}
+	if member.Attrs().MasterIndex != bridge.Attrs().Index {
+		if err := h.LinkSetMaster(member, bridge); err != nil {
+			return fmt.Errorf("make %s a member of %s: %w", member.Attrs().Name, bridge.Attrs().Name, err)
+		}
+	}
+	return h.setUp(member, up)
+}
+
+// detach takes the link of that name out of the bridge if it is in it.
+func (h rtnl) detach(name string, bridge netlink.Link) error {
+	l, err := h.find(name)
+	if err != nil || l == nil || l.Attrs().MasterIndex != bridge.Attrs().Index {
+		return err
+	}
+	if err := h.LinkSetNoMaster(l); err != nil {
+		return fmt.Errorf("take %s out of %s: %w", name, bridge.Attrs().Name, err)
+	}
+	return nil
+}
+
+// release lets go of every bridge that carries a fabric's mark. The alias
+// goes last: a release cut short is done again from the start.
+func (h rtnl) release() error {
+	links, err := h.links()
+	if err != nil {
+		return err
+	}
+	for _, bridge := range links {
+		m, marked := parseMark(bridge.Attrs().Alias)
+		if !marked || bridge.Type() != "bridge" {
+			continue
+		}
+		if err := h.detach(plan.BridgeName, bridge); err != nil {
+			return err
+		}
+		list, err := h.addresses(bridge)
+		if err != nil {
+			return err
+		}
+		var had, stays []netip.Prefix
+		for _, a := range list {
+			had = append(had, a.prefix)
+			if !slices.Contains(m.addresses, a.prefix) {
+				stays = append(stays, a.prefix)
+			}
+		}
+		if len(stays) == 0 && !hasMembers(bridge, links) {
+			if err := h.LinkDel(bridge); err != nil {
+				return fmt.Errorf("delete bridge %s: %w", bridge.Attrs().Name, err)
+			}
+			continue
+		}
+		goes := slices.DeleteFunc(slices.Clone(had), func(p netip.Prefix) bool { return slices.Contains(stays, p) })
+		if err := h.swap(bridge, had, goes, stays); err != nil {
+			return err
+		}
+		if err := h.setAlias(bridge, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasMembers tells whether links hold a member of the bridge other than the
+// switch.
+func hasMembers(bridge netlink.Link, links []netlink.Link) bool {
+	return slices.ContainsFunc(links, func(l netlink.Link) bool {
+		return l.Attrs().MasterIndex == bridge.Attrs().Index && l.Attrs().Name != plan.BridgeName
+	})
+}

@@ -1,0 +1,253 @@
+//go:build privileged
+
+package link
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/ovsfabric/fabric/plan"
+)
+
+func TestApplyMakesTheBridge(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	want := demo()
+	check(t, nil)
+	apply(t, &want)
+	check(t, &want)
+	if mtu := get(t, plan.BridgeName).Attrs().MTU; mtu != want.MTU {
+		t.Errorf("MTU of the member = %d, want %d", mtu, want.MTU)
+	}
+	o := observe(t, query())
+	if len(o.Obstacles) > 0 || len(o.Facts.Routes) > 0 {
+		t.Errorf("the fabric's own links are in its way: %+v, routes %+v", o.Obstacles, o.Facts.Routes)
+	}
+}
+
+func TestApplyAgainTouchesNothing(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	want := demo()
+	apply(t, &want)
+
+	links, addrs, done := make(chan netlink.LinkUpdate, 64), make(chan netlink.AddrUpdate, 64), make(chan struct{})
+	defer close(done)
+	must(t, netlink.LinkSubscribe(links, done))
+	must(t, netlink.AddrSubscribe(addrs, done))
+	apply(t, &want)
+	// The kernel sends a socket its messages in order, so once these two
+	// changes are seen everything that Apply caused would have been seen.
+	addBridge(t, "last")
+	addAddress(t, "last", "192.0.2.1/24")
+	for l := range links {
+		if name := l.Attrs().Name; name == "last" {
+			break
+		} else if name == want.Name || name == plan.BridgeName {
+			t.Errorf("%s was touched", name)
+		}
+	}
+	last := get(t, "last").Attrs().Index
+	for a := range addrs {
+		if a.LinkIndex == last {
+			break
+		}
+		t.Errorf("address %s was touched", a.LinkAddress.String())
+	}
+}
+
+func TestApplyWaitsForTheSwitch(t *testing.T) {
+	namespace(t)
+	want := demo()
+	applied := make(chan error)
+	h, err := open(t.Context())
+	must(t, err)
+	defer h.Close()
+	go func() { applied <- h.form(deadline(t), want) }()
+	for len(addressesIfAny(t, want.Name)) == 0 {
+		select {
+		case err := <-applied:
+			t.Fatalf("Apply ended before the switch was there: %v", err)
+		default:
+			runtime.Gosched()
+		}
+	}
+	addTAP(t, plan.BridgeName)
+	must(t, <-applied)
+	check(t, &want)
+}
+
+func addressesIfAny(t *testing.T, device string) []string {
+	t.Helper()
+	if !exists(t, device) {
+		return nil
+	}
+	return addresses(t, device)
+}
+
+func TestApplyGivesUpWaitingForTheSwitch(t *testing.T) {
+	namespace(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	want := demo()
+	err := New().Apply(ctx, plan.HostState{Links: &want})
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), plan.BridgeName) {
+		t.Errorf("error = %v, want the deadline, and %s named", err, plan.BridgeName)
+	}
+	checkAddresses(t, "docker0", "172.17.64.1/16")
+}
+
+func TestApplyChangesEverything(t *testing.T) {
+	for _, promote := range []string{"0", "1"} {
+		t.Run("promote_secondaries="+promote, func(t *testing.T) {
+			namespace(t)
+			must(t, os.WriteFile("/proc/sys/net/ipv4/conf/default/promote_secondaries", []byte(promote), 0))
+			must(t, os.WriteFile("/proc/sys/net/ipv4/conf/all/promote_secondaries", []byte(promote), 0))
+			addTAP(t, plan.BridgeName)
+			want := demo()
+			apply(t, &want)
+			want.MAC, want.MTU = "02:42:ac:11:80:01", 1400
+			want.Address = netip.MustParsePrefix("172.17.128.1/16")
+			apply(t, &want)
+			check(t, &want)
+			checkAddresses(t, "docker0", "172.17.128.1/16")
+			want.Address = netip.MustParsePrefix("10.1.0.1/16")
+			apply(t, &want)
+			checkAddresses(t, "docker0", "10.1.0.1/16")
+		})
+	}
+}
+
+func TestApplyTakesOverDockersBridge(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	addBridge(t, "docker0")
+	addAddress(t, "docker0", "192.168.5.1/24")
+	former := *observe(t, query()).State.Links
+	if former.Owner != "" || former.Address.String() != "192.168.5.1/24" {
+		t.Fatalf("observed %+v, want dockerd's bridge", former)
+	}
+	want := demo()
+	apply(t, &want)
+	check(t, &want)
+	checkAddresses(t, "docker0", "172.17.64.1/16")
+
+	apply(t, &former)
+	check(t, &former)
+	if alias := get(t, "docker0").Attrs().Alias; alias != "" {
+		t.Errorf("alias after the rollback = %q, want none", alias)
+	}
+}
+
+func TestRollbackOfAReplacementCutShort(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	former := demo()
+	apply(t, &former)
+	// As far as an Apply gets when it is killed before it removes the former
+	// address.
+	must(t, netlink.LinkSetAlias(get(t, "docker0"), "fabric=demo 10.1.0.1/16 172.17.64.1/16"))
+	addAddress(t, "docker0", "10.1.0.1/16")
+	apply(t, &former)
+	check(t, &former)
+	checkAddresses(t, "docker0", "172.17.64.1/16")
+}
+
+func TestAddressThatDockerdRememberedGoes(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	want := demo()
+	apply(t, &want)
+	addAddress(t, "docker0", "172.17.0.1/16")
+	if got := observe(t, query()).State.Links.Address.String(); got != "172.17.0.1/16" {
+		t.Errorf("observed address %s, want the one that is wrong", got)
+	}
+	apply(t, &want)
+	check(t, &want)
+	checkAddresses(t, "docker0", "172.17.64.1/16")
+}
+
+func TestMembersAndAddressesOfOthersStay(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	want := demo()
+	apply(t, &want)
+	bridge := get(t, "docker0")
+	must(t, netlink.LinkSetMaster(addVeth(t, "veth1", "container"), bridge))
+	addAddress(t, "docker0", "192.168.5.1/24")
+	want.Address = netip.MustParsePrefix("172.17.128.1/16")
+	apply(t, &want)
+	checkAddresses(t, "docker0", "172.17.128.1/16", "192.168.5.1/24")
+
+	apply(t, nil)
+	checkAddresses(t, "docker0", "192.168.5.1/24")
+	if got := get(t, "veth1").Attrs().MasterIndex; got != bridge.Attrs().Index {
+		t.Errorf("master of the container's link = %d, want %d", got, bridge.Attrs().Index)
+	}
+	if got := get(t, plan.BridgeName).Attrs().MasterIndex; got != 0 {
+		t.Errorf("master of %s = %d, want none", plan.BridgeName, got)
+	}
+	if alias := get(t, "docker0").Attrs().Alias; alias != "" {
+		t.Errorf("alias = %q, want none", alias)
+	}
+}
+
+func TestReleaseDeletesTheBridge(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	addBridge(t, "others")
+	want := demo()
+	apply(t, &want)
+	for range 2 {
+		apply(t, nil)
+		if exists(t, "docker0") {
+			t.Error("docker0 is still there")
+		}
+	}
+	if !exists(t, plan.BridgeName) || !exists(t, "others") {
+		t.Error("a link of others was deleted")
+	}
+}
+
+func TestRejoinAfterTheSwitchCameBack(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	want := demo()
+	apply(t, &want)
+	must(t, netlink.LinkDel(get(t, plan.BridgeName)))
+	must(t, Rejoin(deadline(t)))
+	must(t, netlink.LinkSetDown(addTAP(t, plan.BridgeName)))
+	must(t, Rejoin(deadline(t)))
+	check(t, &want)
+}
+
+func TestRejoinLeavesOtherBridgesAlone(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	addBridge(t, "docker0")
+	must(t, Rejoin(deadline(t)))
+	if got := get(t, plan.BridgeName).Attrs().MasterIndex; got != 0 {
+		t.Errorf("master = %d, want none", got)
+	}
+}
+
+func TestRestore(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	want := demo()
+	data, err := plan.HostFile{Version: plan.HostFileVersion, Fabric: want.Owner, Links: want}.Encode()
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "host.json")
+	must(t, os.WriteFile(path, data, 0o644))
+	must(t, Restore(deadline(t), path))
+	check(t, &want)
+}

@@ -1,0 +1,152 @@
+package link
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ovsfabric/fabric/plan"
+)
+
+func prefixes(t *testing.T, words string) []netip.Prefix {
+	t.Helper()
+	var ps []netip.Prefix
+	for _, w := range strings.Fields(words) {
+		ps = append(ps, netip.MustParsePrefix(w))
+	}
+	return ps
+}
+
+func TestMarkIsReadBack(t *testing.T) {
+	for _, m := range []mark{
+		{owner: "demo"},
+		{owner: "demo", addresses: prefixes(t, "172.17.64.1/16 10.0.0.1/8")},
+		{addresses: prefixes(t, "172.17.64.1/16")},
+	} {
+		got, ok := parseMark(m.String())
+		if !ok || got.String() != m.String() {
+			t.Errorf("parseMark(%q) = %v, %v", m, got, ok)
+		}
+	}
+}
+
+func TestForeignAliasIsNoMark(t *testing.T) {
+	for _, alias := range []string{"", "uplink", "fabric", "my fabric=demo", "fabric=demo of Ann"} {
+		if m, ok := parseMark(alias); ok {
+			t.Errorf("parseMark(%q) = %v, want none", alias, m)
+		}
+	}
+}
+
+func TestChooseTellsTheAddressThatMatters(t *testing.T) {
+	network := netip.MustParsePrefix("172.17.0.0/16")
+	for _, tt := range []struct{ name, had, ours, want string }{
+		{"the only one", "10.0.0.1/8", "", "10.0.0.1/8"},
+		{"in the network", "10.0.0.1/8 172.17.0.1/16", "", "172.17.0.1/16"},
+		{"ours", "10.0.0.1/8 172.17.64.1/16", "172.17.64.1/16", "172.17.64.1/16"},
+		{"ours of a former network", "192.0.2.1/24 10.0.0.1/8", "10.0.0.1/8", "10.0.0.1/8"},
+		{"in the network and not ours", "172.17.64.1/16 172.17.0.1/16", "172.17.64.1/16", "172.17.0.1/16"},
+		{"the first of others", "10.0.0.1/8 192.0.2.1/24", "", "10.0.0.1/8"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := choose(prefixes(t, tt.had), prefixes(t, tt.ours), network)
+			if got.String() != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseSockets(t *testing.T) {
+	const udp = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  312: 00000000:12B5 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 0 2 0000000000000000 0
+  313: 0100007F:12B5 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 8123 2 0000000000000000 0
+  400: 0B0200C0:8000 350200C0:0035 01 00000000:00000000 00:00000000 00000000     0        0 8200 2 0000000000000000 0
+`
+	got, err := parseSockets(strings.NewReader(udp))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []socket{{port: 4789, kernel: true}, {port: 4789}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(socket{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, err := parseSockets(strings.NewReader("headings\nrubbish\n")); err == nil {
+		t.Error("a line that cannot be read: no error")
+	}
+}
+
+func TestPortObstacles(t *testing.T) {
+	const port = 4789
+	vxlan := func(name string, port int) netlink.Link {
+		return &netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: name}, Port: port}
+	}
+	kernel, process := socket{port: port, kernel: true}, socket{port: port}
+	for _, tt := range []struct {
+		name string
+		s    snapshot
+		want string // in What; "" for no obstacle
+	}{
+		{"nobody", snapshot{sockets: []socket{{port: 53}}}, ""},
+		{"Open vSwitch", snapshot{links: []netlink.Link{vxlan("vxlan_sys_4789", port)}, sockets: []socket{kernel}}, ""},
+		{"another device", snapshot{links: []netlink.Link{vxlan("vx0", port)}, sockets: []socket{kernel}}, "vx0"},
+		{"another port", snapshot{links: []netlink.Link{vxlan("vx0", 8472)}, sockets: []socket{{port: 8472, kernel: true}}}, ""},
+		{"a device elsewhere", snapshot{sockets: []socket{kernel}}, "a kernel tunnel"},
+		{"a process", snapshot{sockets: []socket{process}}, "a process"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			expect(t, tt.s.portObstacles(plan.Query{TunnelPort: port}), tt.want)
+		})
+	}
+	t.Run("GRE", func(t *testing.T) {
+		expect(t, snapshot{sockets: []socket{kernel, process, {}}}.portObstacles(plan.Query{}), "")
+	})
+}
+
+// expect wants one obstacle that names what, none if that is "".
+func expect(t *testing.T, got []plan.Obstacle, what string) {
+	t.Helper()
+	if what == "" {
+		if len(got) > 0 {
+			t.Errorf("obstacles: %+v, want none", got)
+		}
+		return
+	}
+	if len(got) != 1 || !strings.Contains(got[0].What, what) || got[0].Cure == "" {
+		t.Errorf("obstacles: %+v, want one about %q with a cure", got, what)
+	}
+}
+
+func TestSwitchOfTheKernelDatapathIsNoObstacle(t *testing.T) {
+	s := snapshot{links: []netlink.Link{
+		&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Name: plan.BridgeName}, LinkType: "openvswitch"},
+	}}
+	expect(t, s.switchObstacles(plan.Query{DockerBridge: "docker0"}), "")
+}
+
+func TestUpNeedsTheMember(t *testing.T) {
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Index: 2, Name: "docker0", RawFlags: unix.IFF_UP}}
+	member := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Index: 3, Name: plan.BridgeName, MasterIndex: 2}}
+	s := snapshot{links: []netlink.Link{bridge, member}}
+	got := s.describe("docker0", netip.MustParsePrefix("172.17.0.0/16"))
+	if got.Member != plan.BridgeName || got.Up {
+		t.Errorf("member %q, up %v; want %q, false", got.Member, got.Up, plan.BridgeName)
+	}
+}
+
+func TestRestoreRefusesAFileThatIsTooLong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "host.json")
+	if err := os.WriteFile(path, make([]byte, maxHostFile+1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := Restore(t.Context(), path)
+	if err == nil || !strings.Contains(err.Error(), "longer than") || !strings.Contains(err.Error(), path) {
+		t.Errorf("error = %v, want one that names the file and its length", err)
+	}
+}

@@ -1,0 +1,194 @@
+package link
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/ovsfabric/fabric/plan"
+)
+
+func (s snapshot) obstacles(q plan.Query) []plan.Obstacle {
+	return slices.Concat(s.bridgeObstacles(q), s.switchObstacles(q), s.networkObstacles(q), s.portObstacles(q))
+}
+
+// bridgeObstacles looks at the containers' bridge and who else uses it.
+func (s snapshot) bridgeObstacles(q plan.Query) []plan.Obstacle {
+	var found []plan.Obstacle
+	for _, l := range s.links {
+		m, ok := parseMark(l.Attrs().Alias)
+		if ok && l.Attrs().Name != q.DockerBridge {
+			found = append(found, plan.Obstacle{
+				What: fmt.Sprintf("the bridge of fabric %s on this host is %s, not %s", m.owner, l.Attrs().Name, q.DockerBridge),
+				Cure: fmt.Sprintf("destroy that fabric here first, or set docker.bridge: %s", l.Attrs().Name),
+			})
+		}
+	}
+	bridge := s.link(q.DockerBridge)
+	if bridge == nil {
+		return found
+	}
+	if bridge.Type() != "bridge" {
+		return append(found, plan.Obstacle{
+			What: fmt.Sprintf("%s is a %s link, not a Linux bridge", q.DockerBridge, bridge.Type()),
+			Cure: "rename or delete it, or choose another name with docker.bridge",
+		})
+	}
+	m, marked := parseMark(bridge.Attrs().Alias)
+	if marked && m.owner != "" && m.owner != q.Fabric {
+		found = append(found, plan.Obstacle{
+			What: fmt.Sprintf("%s belongs to fabric %s", q.DockerBridge, m.owner),
+			Cure: "destroy that fabric here first, or choose another name with docker.bridge",
+		})
+	}
+	for _, l := range s.links {
+		if l.Attrs().MasterIndex != bridge.Attrs().Index || l.Type() == "veth" || l.Attrs().Name == plan.BridgeName {
+			continue
+		}
+		found = append(found, plan.Obstacle{
+			What: fmt.Sprintf("%s has the member %s, a %s link that is no container's", q.DockerBridge, l.Attrs().Name, l.Type()),
+			Cure: fmt.Sprintf("take it out with `ip link set %s nomaster`, or choose another bridge with docker.bridge", l.Attrs().Name),
+		})
+	}
+	had := s.on(bridge)
+	chosen := choose(had, m.addresses, q.Network)
+	for _, p := range had {
+		if p == chosen || q.Network.Contains(p.Addr()) || slices.Contains(m.addresses, p) {
+			continue
+		}
+		found = append(found, plan.Obstacle{
+			What: fmt.Sprintf("%s has a second address, %s", q.DockerBridge, p),
+			Cure: fmt.Sprintf("remove it with `ip address del %s dev %s`, and from what sets it", p, q.DockerBridge),
+		})
+	}
+	return found
+}
+
+// switchObstacles looks at a link that has the Open vSwitch bridge's name.
+// Its internal port is an "openvswitch" link on the kernel datapath and a TAP
+// on the userspace datapath; whether Open vSwitch made that TAP is for its
+// database to say.
+func (s snapshot) switchObstacles(q plan.Query) []plan.Obstacle {
+	l := s.link(plan.BridgeName)
+	if l == nil {
+		return nil
+	}
+	if t := l.Type(); t != "openvswitch" && t != "tuntap" {
+		return []plan.Obstacle{{
+			What: fmt.Sprintf("%s is a %s link, not Open vSwitch's", plan.BridgeName, t),
+			Cure: fmt.Sprintf("rename it: the fabric needs the name %s", plan.BridgeName),
+		}}
+	}
+	master := s.name(l.Attrs().MasterIndex)
+	if l.Attrs().MasterIndex != 0 && master != q.DockerBridge {
+		return []plan.Obstacle{{
+			What: fmt.Sprintf("%s is a member of %s", plan.BridgeName, master),
+			Cure: fmt.Sprintf("take it out with `ip link set %s nomaster`, or set docker.bridge: %s", plan.BridgeName, master),
+		}}
+	}
+	return nil
+}
+
+// networkObstacles looks for addresses of the fabric that already lead
+// elsewhere.
+func (s snapshot) networkObstacles(q plan.Query) []plan.Obstacle {
+	var found []plan.Obstacle
+	const cure = "choose another network: in the fabric's file, or renumber what is there"
+	routed := make(map[string]bool)
+	for _, r := range s.foreignRoutes(q.DockerBridge) {
+		if !r.Prefix.Overlaps(q.Network) {
+			continue
+		}
+		routed[r.Device] = true
+		found = append(found, plan.Obstacle{
+			What: fmt.Sprintf("the route to %s by %s overlaps the fabric's network %s", r.Prefix, r.Device, q.Network),
+			Cure: cure,
+		})
+	}
+	for _, a := range s.addresses {
+		device := s.name(a.link)
+		if device == q.DockerBridge || device == plan.BridgeName || routed[device] || !q.Network.Contains(a.prefix.Addr()) {
+			continue
+		}
+		found = append(found, plan.Obstacle{
+			What: fmt.Sprintf("%s has the address %s, inside the fabric's network %s", device, a.prefix, q.Network),
+			Cure: cure,
+		})
+	}
+	return found
+}
+
+// portObstacles looks for who else takes the tunnels' UDP packets. The kernel
+// datapath's own device is called vxlan_sys_PORT or genev_sys_PORT; the
+// userspace datapath holds no socket. A kernel socket without any device to
+// explain it serves one that was moved to another network namespace, as
+// Docker Swarm does.
+func (s snapshot) portObstacles(q plan.Query) []plan.Obstacle {
+	if q.TunnelPort == 0 {
+		return nil
+	}
+	port := q.TunnelPort
+	var found []plan.Obstacle
+	explained := false
+	for _, l := range s.links {
+		if tunnelPort(l) != int(port) {
+			continue
+		}
+		explained = true
+		name := l.Attrs().Name
+		if name == fmt.Sprintf("vxlan_sys_%d", port) || name == fmt.Sprintf("genev_sys_%d", port) {
+			continue
+		}
+		found = append(found, plan.Obstacle{
+			What: fmt.Sprintf("%s, a %s link, holds UDP port %d", name, l.Type(), port),
+			Cure: "choose another port with tunnel.port, or delete that link",
+		})
+	}
+	held := func(kernel bool) bool {
+		return slices.Contains(s.sockets, socket{port: port, kernel: kernel})
+	}
+	if held(true) && !explained {
+		found = append(found, plan.Obstacle{
+			What: fmt.Sprintf("a kernel tunnel that is not Open vSwitch's holds UDP port %d", port),
+			Cure: "choose another port with tunnel.port (overlay networks of Docker Swarm use 4789)",
+		})
+	}
+	if held(false) {
+		found = append(found, plan.Obstacle{
+			What: fmt.Sprintf("a process holds UDP port %d", port),
+			Cure: fmt.Sprintf("choose another port with tunnel.port, or stop the process that `ss -ulpn sport = :%d` shows", port),
+		})
+	}
+	return found
+}
+
+// tunnelPort is the UDP port that a tunnel link listens on, or -1.
+func tunnelPort(l netlink.Link) int {
+	switch l := l.(type) {
+	case *netlink.Vxlan:
+		return l.Port
+	case *netlink.Geneve:
+		return int(l.Dport)
+	}
+	return -1
+}
+
+func pathObstacles(paths []plan.Path) []plan.Obstacle {
+	var found []plan.Obstacle
+	for _, p := range paths {
+		switch p.Device {
+		case "":
+			found = append(found, plan.Obstacle{
+				What: fmt.Sprintf("no route to %s", p.Peer),
+				Cure: "check the address in the fabric's file and this host's routes",
+			})
+		case "lo":
+			found = append(found, plan.Obstacle{
+				What: fmt.Sprintf("%s, a peer's address, is this host's own", p.Peer),
+				Cure: "check the addresses in the fabric's file and on this host's links",
+			})
+		}
+	}
+	return found
+}
