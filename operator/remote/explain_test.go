@@ -1,0 +1,50 @@
+package remote
+
+import (
+	"io"
+	"testing"
+)
+
+func TestWhatSSHSaysBecomesOneLineWithACure(t *testing.T) {
+	target := Target{Name: "h1", Address: "192.0.2.11", User: "ops"}
+	tests := []struct {
+		name, said, want string
+	}{
+		{
+			"an unknown host key", "No ED25519 host key is known for 192.0.2.11 and you have requested strict checking.\nHost key verification failed.",
+			"h1: its host key is not known: connect once by hand and compare the fingerprint: ssh ops@192.0.2.11",
+		},
+		{
+			"a changed host key", "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nIT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\nHost key verification failed.",
+			"h1: its host key has changed: find out why; if that is right, forget the old one with ssh-keygen -R 192.0.2.11 and connect once by hand: ssh ops@192.0.2.11",
+		},
+		{
+			"a refused key", "ops@192.0.2.11: Permission denied (publickey).",
+			"h1: it refuses the login: see that this works without a password: ssh ops@192.0.2.11 (user and key are hosts.h1.ssh.user and ssh.identity in the file, or ssh's own)",
+		},
+		{
+			"a user without sudo", "sudo: a password is required",
+			"h1: sudo asks for a password there: let ops use it without: a line \"ops ALL=(root) NOPASSWD: ALL\" in /etc/sudoers.d on the host, or log in as root (ssh.user: root)",
+		},
+		{
+			"something never seen before", "first\nkex_exchange_identification: read: Connection reset by peer",
+			"h1: ssh failed (kex_exchange_identification: read: Connection reset by peer): try by hand: ssh ops@192.0.2.11",
+		},
+		{"silence", "", "h1: ssh failed (the connection ended without a word): try by hand: ssh ops@192.0.2.11"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &Session{stderr: &tail{buf: []byte(tt.said)}}
+			if got := s.explain(target, io.EOF).Error(); got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTheCommandToTryIsTheOneThatFabricUses(t *testing.T) {
+	target := Target{Address: "h1", User: "ops", Port: 2222, Identity: "/keys/id", Config: "/etc/fabric/ssh"}
+	if got, want := target.command(), "ssh -F /etc/fabric/ssh -i /keys/id -p 2222 ops@h1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

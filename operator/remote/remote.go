@@ -1,0 +1,301 @@
+// Package remote is the operator's session with a host: one ssh connection,
+// over which the host's side of fabric is started and talked to.
+package remote
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ovsfabric/fabric/host/wire"
+)
+
+// Target is where a host is and how to get in. What is zero is left to
+// ssh's own configuration.
+type Target struct {
+	Name     string // the host's name in the fabric
+	Fabric   string // the fabric's name
+	Address  string
+	User     string
+	Port     int
+	Identity string // a file
+	Config   string // ssh -F
+	Sudo     bool   // become root where the user is not
+}
+
+// Session is a connection to a host's side. Its calls are made one after
+// the other.
+type Session struct {
+	Host    string
+	Program string // SHA-256 of the program on the other side, hex
+	Arch    string // of the host, as Go names it
+
+	mu     sync.Mutex
+	conn   *wire.Conn
+	stdin  io.WriteCloser
+	stderr *tail
+	wait   func() error
+	kill   func()
+}
+
+// Error is a host that could not be reached or that cannot be worked with.
+type Error struct {
+	Host   string
+	Reason string
+	Cure   string
+	Err    error // what ssh said; may be nil
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %s: %s", e.Host, e.Reason, e.Cure)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Dial connects to a host with the system's ssh and starts the program for the
+// host's architecture there, sending it first if the host lacks it. Where ctx
+// ends first, Dial ends at once; afterwards ctx has no hold on the session.
+func Dial(ctx context.Context, t Target, programs *Programs) (*Session, error) {
+	cmd := exec.Command("ssh", sshArgs(t)...)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{Host: t.Name, stdin: stdin, stderr: &tail{}}
+	cmd.Stderr = s.stderr
+	cmd.WaitDelay = lastWords // what ssh starts for itself may hold stderr open for longer
+	separateGroup(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, &Error{t.Name, "ssh cannot be started", "install the OpenSSH client", err}
+	}
+	s.wait = sync.OnceValue(cmd.Wait)
+	s.kill = func() { _ = cmd.Process.Kill() } // it may have ended
+	// Nothing has begun on the host yet, so ssh may be ended anywhere.
+	stop := context.AfterFunc(ctx, s.kill)
+	err = s.start(bufio.NewReader(stdout), programs, t.Fabric)
+	if stop() && err == nil {
+		return s, nil
+	}
+	s.end()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return nil, s.explain(t, err)
+}
+
+// lastWords is how long an ssh that has failed has to say why.
+const lastWords = 2 * time.Second
+
+// end closes a session that did not come about.
+func (s *Session) end() {
+	s.stdin.Close()
+	timer := time.AfterFunc(lastWords, s.kill)
+	defer timer.Stop()
+	_ = s.wait() // start's error is the one to tell
+}
+
+// sshArgs has nothing of the file in it that a shell would see: the remote
+// command is a constant.
+func sshArgs(t Target) []string {
+	args := []string{
+		"-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
+		"-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", // whatever the user's configuration has for people
+		"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
+	}
+	add := func(flag, value string) {
+		if value != "" {
+			args = append(args, flag, value)
+		}
+	}
+	add("-F", t.Config)
+	add("-i", t.Identity)
+	add("-l", t.User)
+	if t.Port != 0 {
+		add("-p", strconv.Itoa(t.Port))
+	}
+	return append(args, "--", t.Address, remoteCommand(t.Sudo))
+}
+
+// start talks to the bootstrap script until the program runs.
+func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) error {
+	fields, err := expect(out, "fabric-host")
+	if err != nil {
+		return err
+	}
+	if len(fields) != 2 || fields[0] != "Linux" {
+		system := cmp.Or(strings.Join(fields, " "), "something that does not say what it is")
+		return &Error{Host: s.Host, Reason: "it runs " + system, Cure: "fabric works on Linux hosts"}
+	}
+	s.Arch = goArch(fields[1])
+	program, err := programs.For(s.Arch)
+	if err != nil {
+		return &Error{
+			s.Host, "this machine has no fabric for " + s.Arch,
+			"build it (GOARCH=" + s.Arch + ") and put it beside this one as fabric-linux-" + s.Arch, err,
+		}
+	}
+	s.Program = program.Sum
+	if _, err := fmt.Fprintln(s.stdin, program.Sum); err != nil {
+		return err
+	}
+	answer, err := expect(out, "fabric-program")
+	if err != nil {
+		return err
+	}
+	if len(answer) == 1 && answer[0] == "missing" {
+		packed, err := program.Packed()
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(s.stdin, len(packed)); err != nil {
+			return err
+		}
+		if _, err := io.Copy(s.stdin, bytes.NewReader(packed)); err != nil {
+			return err
+		}
+	}
+	s.conn = wire.NewConn(out, s.stdin)
+	var hello wire.Hello
+	if err := s.conn.Receive(&hello); err != nil {
+		return err
+	}
+	if hello.Version != wire.Version || hello.Program != program.Sum {
+		return fmt.Errorf("the host runs another build of fabric (%.12s, protocol %d) than it was sent (%.12s, protocol %d)",
+			hello.Program, hello.Version, program.Sum, wire.Version)
+	}
+	return s.conn.Send(wire.Start{Fabric: fabric})
+}
+
+// maxNoise bounds what a host's login scripts may print before ours does.
+const maxNoise = 64 << 10
+
+// expect reads lines up to one that starts with the marker and returns the
+// words after it. Login scripts may print things before, in lines of any
+// length.
+func expect(r *bufio.Reader, marker string) ([]string, error) {
+	begins := true // whether what is read next begins a line
+	for noise := 0; noise < maxNoise; {
+		line, err := r.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return nil, err
+		}
+		if words := strings.Fields(string(line)); begins && len(words) > 0 && words[0] == marker {
+			return words[1:], nil
+		}
+		begins = err == nil
+		noise += len(line)
+	}
+	return nil, errors.New("the host's login scripts print without end")
+}
+
+func goArch(machine string) string {
+	switch machine {
+	case "x86_64":
+		return "amd64"
+	case "aarch64":
+		return "arm64"
+	case "armv6l", "armv7l":
+		return "arm"
+	case "i386", "i686":
+		return "386"
+	}
+	return machine
+}
+
+// Call sends one request and waits for the reply that ends it. Where ctx
+// ends first, the session is given up, and the host goes back to what was.
+func (s *Session) Call(ctx context.Context, req wire.Request, progress func(string)) (wire.Reply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() { s.stdin.Close() })
+	defer stop()
+	if err := s.conn.Send(req); err != nil {
+		return wire.Reply{}, s.lost(ctx, err)
+	}
+	for {
+		var reply wire.Reply
+		if err := s.conn.Receive(&reply); err != nil {
+			return wire.Reply{}, s.lost(ctx, err)
+		}
+		switch {
+		case reply.Progress != "":
+			if progress != nil {
+				progress(reply.Progress)
+			}
+		case reply.Error != nil:
+			return reply, reply.Error
+		default:
+			return reply, nil
+		}
+	}
+}
+
+// ErrLost means that the connection ended in the middle of a call. A host
+// whose apply was not confirmed goes back to what it was by itself.
+var ErrLost = errors.New("the session with the host was lost")
+
+func (s *Session) lost(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the host's side has ended")
+	}
+	if said := s.stderr.String(); said != "" {
+		return fmt.Errorf("%w: %w: %s", ErrLost, err, said)
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
+}
+
+// closeTimeout is how long a host has to go back and end its session.
+const closeTimeout = 3 * time.Minute
+
+// Close ends the session and waits until the host's side has ended. It
+// returns nil where that has ended in peace: it has then gone back from an
+// apply that was not confirmed.
+func (s *Session) Close() error {
+	s.stdin.Close()
+	timer := time.AfterFunc(closeTimeout, s.kill)
+	defer timer.Stop()
+	if err := s.wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		return fmt.Errorf("%s: the session did not end well: %w", s.Host, err)
+	}
+	return nil
+}
+
+// tail keeps the end of what was written to it.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+const tailSize = 8 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	if over := len(t.buf) - tailSize; over > 0 {
+		t.buf = t.buf[over:]
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.buf))
+}

@@ -1,0 +1,303 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ovsfabric/fabric/host/wire"
+)
+
+// Run has the hosts probe the fabric and evaluates what they found. A host
+// that has no node is probed by the others and reported as not asked. What
+// fails on a host is in the report; an error means that ctx has ended.
+func Run(ctx context.Context, nodes map[string]Node, exp Expected, opts Options) (Report, error) {
+	r := &runner{nodes: nodes, exp: exp, opts: opts}
+	deadline := time.Now().Add(opts.Settle)
+	for _, step := range []func(context.Context) error{
+		func(ctx context.Context) error { return r.tree(ctx, deadline) },
+		func(ctx context.Context) error { return r.ping(ctx, deadline) },
+		r.sizes,
+		r.largest,
+		r.arp,
+		r.iperf,
+		r.containers,
+	} {
+		if err := step(ctx); err != nil {
+			return Report{}, fmt.Errorf("verify %s: %w", exp.Fabric, err)
+		}
+	}
+	return Evaluate(exp, r.res), nil
+}
+
+// runner is one call of Run and what it has found so far.
+type runner struct {
+	nodes map[string]Node
+	exp   Expected
+	opts  Options
+	res   Results
+}
+
+func (r *runner) progress(format string, args ...any) {
+	if r.opts.Progress != nil {
+		r.opts.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// answer is what one host answered to one request.
+type answer struct {
+	host   string
+	result wire.ProbeResult
+	err    error
+}
+
+// each sends a request to the hosts, made for each, and gives their answers
+// in the order of the hosts. A host for which there is no request is left
+// out. The error is that of ctx.
+func (r *runner) each(ctx context.Context, request func(Host) *wire.ProbeRequest) ([]answer, error) {
+	var mu sync.Mutex
+	byHost := make(map[string]answer)
+	var group errgroup.Group
+	if r.opts.Parallel > 0 {
+		group.SetLimit(r.opts.Parallel)
+	}
+	for _, host := range r.exp.Hosts {
+		node, asked := r.nodes[host.Name]
+		req := request(host)
+		if !asked || req == nil {
+			continue
+		}
+		group.Go(func() error {
+			result, err := node.Probe(ctx, *req)
+			mu.Lock()
+			defer mu.Unlock()
+			byHost[host.Name] = answer{host: host.Name, result: result, err: err}
+			return nil
+		})
+	}
+	_ = group.Wait() // the functions return no errors
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var answers []answer
+	for _, host := range r.exp.Hosts {
+		if a, ok := byHost[host.Name]; ok {
+			answers = append(answers, a)
+		}
+	}
+	return answers, nil
+}
+
+// fail keeps that a probe could not be made.
+func (r *runner) fail(check string, a answer) {
+	r.res.Errors = append(r.res.Errors, ProbeError{Check: check, Host: a.host, Err: a.err.Error()})
+}
+
+// forget drops the errors of a check before it is tried again.
+func (r *runner) forget(check string) {
+	r.res.Errors = slices.DeleteFunc(r.res.Errors, func(e ProbeError) bool { return e.Check == check })
+}
+
+// settle repeats a step until the report has no failure of its check or the
+// deadline has passed.
+func (r *runner) settle(ctx context.Context, deadline time.Time, check string, step func(context.Context) error) error {
+	for told := false; ; told = true {
+		r.forget(check)
+		if err := step(ctx); err != nil {
+			return err
+		}
+		right := !slices.ContainsFunc(Evaluate(r.exp, r.res).Checks, func(c Check) bool {
+			return c.Name == check && (c.Status == Fail || c.Status == Warn)
+		})
+		if right || !time.Now().Add(settlePause).Before(deadline) {
+			return nil
+		}
+		if !told {
+			r.progress("%s: not yet as planned, waiting", check)
+		}
+		if err := pause(ctx, settlePause); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *runner) tree(ctx context.Context, deadline time.Time) error {
+	r.progress("reading the spanning tree")
+	return r.settle(ctx, deadline, CheckTree, func(ctx context.Context) error {
+		answers, err := r.each(ctx, func(Host) *wire.ProbeRequest {
+			return &wire.ProbeRequest{Tree: &wire.TreeRequest{}}
+		})
+		r.res.Trees = make(map[string]wire.TreeStatus)
+		for _, a := range answers {
+			if a.err == nil && a.result.Tree == nil {
+				a.err = errNoAnswer
+			}
+			if a.err != nil {
+				r.fail(CheckTree, a)
+				continue
+			}
+			r.res.Trees[a.host] = *a.result.Tree
+		}
+		return err
+	})
+}
+
+func (r *runner) ping(ctx context.Context, deadline time.Time) error {
+	r.progress("pinging between %d hosts", len(r.exp.Hosts))
+	return r.settle(ctx, deadline, CheckPing, func(ctx context.Context) error {
+		var err error
+		r.res.Pings.Small, err = r.pings(ctx, CheckPing, r.hostPing(smallSize, false, pingCount))
+		return err
+	})
+}
+
+func (r *runner) sizes(ctx context.Context) (err error) {
+	r.progress("trying packets of %d and %d bytes", r.exp.MTU, r.exp.MTU+1)
+	err = r.settle(ctx, r.flapDeadline(), CheckMTU, func(ctx context.Context) (err error) {
+		r.res.Pings.Full, err = r.pings(ctx, CheckMTU, r.hostPing(r.exp.MTU, true, sizeCount))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.res.Pings.Oversize, err = r.pings(ctx, CheckOversize, r.hostPing(r.exp.MTU+1, true, 1))
+	return err
+}
+
+// flapDeadline is until when a probe at full size is repeated.
+func (r *runner) flapDeadline() time.Time {
+	return time.Now().Add(min(r.opts.Settle, flapTime))
+}
+
+// pings sends a ping request to each host and collects the results.
+func (r *runner) pings(ctx context.Context, check string, request func(Host) *wire.ProbeRequest) (map[string][]wire.PingResult, error) {
+	answers, err := r.each(ctx, request)
+	results := make(map[string][]wire.PingResult)
+	for _, a := range answers {
+		if a.err != nil {
+			r.fail(check, a)
+			continue
+		}
+		results[a.host] = a.result.Ping
+	}
+	return results, err
+}
+
+// hostPing makes each host's request to ping all others.
+func (r *runner) hostPing(size int, df bool, count int) func(Host) *wire.ProbeRequest {
+	return func(host Host) *wire.ProbeRequest {
+		var targets []netip.Addr
+		for _, other := range r.exp.Hosts {
+			if other.Name != host.Name {
+				targets = append(targets, other.Address)
+			}
+		}
+		if len(targets) == 0 {
+			return nil
+		}
+		return &wire.ProbeRequest{Ping: &wire.PingRequest{
+			Targets: targets, Source: host.Address, Size: size, DF: df,
+			Count: count, Interval: pingInterval, Timeout: pingTimeout,
+		}}
+	}
+}
+
+func (r *runner) arp(ctx context.Context) error {
+	r.progress("looking for duplicate addresses")
+	var addresses []netip.Addr
+	for _, host := range r.exp.Hosts {
+		addresses = append(addresses, host.Address)
+	}
+	answers, err := r.each(ctx, func(Host) *wire.ProbeRequest {
+		return &wire.ProbeRequest{ARP: &wire.ARPRequest{
+			Interface: r.exp.Bridge, Addresses: addresses, Wait: arpWait,
+		}}
+	})
+	r.res.ARP = make(map[string][]wire.ARPResult)
+	for _, a := range answers {
+		if a.err != nil {
+			r.fail(CheckAddresses, a)
+			continue
+		}
+		r.res.ARP[a.host] = a.result.ARP
+	}
+	return err
+}
+
+// iperf measures one pair after the other, so that they do not share a link.
+func (r *runner) iperf(ctx context.Context) error {
+	if !r.opts.Iperf {
+		return nil
+	}
+	hosts := make(map[string]Host)
+	for _, host := range r.exp.Hosts {
+		hosts[host.Name] = host
+	}
+	for _, pair := range ThroughputPairs(r.exp) {
+		client, server := r.nodes[pair.From], r.nodes[pair.To]
+		if client == nil || server == nil {
+			continue
+		}
+		r.progress("measuring throughput %v", pair)
+		result, err := r.transfer(ctx, client, hosts[pair.From], server, hosts[pair.To])
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if failed, ok := errors.AsType[*probeError](err); ok {
+			r.res.Errors = append(r.res.Errors, ProbeError{Check: CheckThroughput, Host: failed.host, Err: failed.err.Error()})
+			continue
+		}
+		r.res.Transfers = append(r.res.Transfers, Transfer{Pair: pair, IperfClientResult: result})
+	}
+	return nil
+}
+
+// probeError is an error of one of the two hosts of a transfer.
+type probeError struct {
+	host string
+	err  error
+}
+
+func (e *probeError) Error() string { return e.host + ": " + e.err.Error() }
+
+func (r *runner) transfer(ctx context.Context, client Node, from Host, server Node, to Host) (wire.IperfClientResult, error) {
+	started, err := server.Probe(ctx, wire.ProbeRequest{IperfServer: &wire.IperfServerRequest{Address: to.Address}})
+	if err == nil && started.IperfServer == nil {
+		err = errNoAnswer
+	}
+	if err != nil {
+		return wire.IperfClientResult{}, &probeError{host: to.Name, err: err}
+	}
+	measured, err := client.Probe(ctx, wire.ProbeRequest{IperfClient: &wire.IperfClientRequest{
+		Server:   netip.AddrPortFrom(to.Address, started.IperfServer.Port),
+		Source:   from.Address,
+		Duration: iperfDuration,
+	}})
+	if err == nil && measured.IperfClient == nil {
+		err = errNoAnswer
+	}
+	if err != nil {
+		return wire.IperfClientResult{}, &probeError{host: from.Name, err: err}
+	}
+	return *measured.IperfClient, nil
+}
+
+// errNoAnswer is a result without the member that fits its request.
+var errNoAnswer = errors.New("the host answered something else: is the fabric program there of another version?")
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
