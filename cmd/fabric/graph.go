@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ovsfabric/fabric/picture"
+)
+
+// graphFormat is a way to draw the graph.
+type graphFormat struct {
+	name, meaning string
+	draw          func(*picture.Picture, io.Writer) error
+}
+
+func graphFormats() []graphFormat {
+	return []graphFormat{
+		{"text", "the tree, for a terminal", (*picture.Picture).Text},
+		{"svg", "a picture for browsers and documents", (*picture.Picture).SVG},
+		{"dot", "for Graphviz", (*picture.Picture).DOT},
+		{"mermaid", "a flowchart for Markdown", (*picture.Picture).Mermaid},
+		{"json", "for other programs", (*picture.Picture).JSON},
+	}
+}
+
+func newGraphCommand(o *options) *cobra.Command {
+	var format, out string
+	formats := graphFormats()
+	c := &cobra.Command{
+		Use:   "graph",
+		Short: "Draw the tunnels and the tree over them",
+		Long: `Draws the tunnels between the hosts and the spanning tree predicted for
+them, from the file and the lock alone. Links of the tree are solid, blocked
+ones are dashed, the root and its backup are marked, and hosts of a site are
+drawn together.`,
+		Example: `  fabric graph
+  fabric graph --format svg --out fabric.svg
+  fabric graph --format dot | dot -Tpdf > fabric.pdf
+  fabric graph --format json | jq '.links[] | select(.tree | not)'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			i := slices.IndexFunc(formats, func(f graphFormat) bool { return f.name == format })
+			if i < 0 {
+				return fmt.Errorf("--format %s: there are %s", format, strings.Join(formatNames(formats), ", "))
+			}
+			l, err := load(o.file)
+			if err != nil {
+				return err
+			}
+			p, err := planOffline(cmd.Context(), l)
+			if err != nil {
+				return err
+			}
+			pic := picture.New(p)
+			if out == "" {
+				return formats[i].draw(pic, cmd.OutOrStdout())
+			}
+			var drawn bytes.Buffer
+			if err := formats[i].draw(pic, &drawn); err != nil {
+				return err
+			}
+			return os.WriteFile(out, drawn.Bytes(), 0o666) // less the umask, as a shell would
+		},
+	}
+	c.Flags().StringVar(&format, "format", formats[0].name, "draw as `FORMAT`: "+strings.Join(formatNames(formats), ", "))
+	c.Flags().StringVar(&out, "out", "", "write to `FILE` instead of stdout")
+	var completions []cobra.Completion
+	for _, f := range formats {
+		completions = append(completions, cobra.CompletionWithDesc(f.name, f.meaning))
+	}
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(completions, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	_ = c.MarkFlagFilename("out")
+	return c
+}
+
+func formatNames(formats []graphFormat) []string {
+	var names []string
+	for _, f := range formats {
+		names = append(names, f.name)
+	}
+	return names
+}

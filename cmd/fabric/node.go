@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ovsfabric/fabric/dockercfg"
+	"github.com/ovsfabric/fabric/host"
+	"github.com/ovsfabric/fabric/host/boot"
+	"github.com/ovsfabric/fabric/host/link"
+	"github.com/ovsfabric/fabric/host/probe"
+	"github.com/ovsfabric/fabric/ovsdb"
+	"github.com/ovsfabric/fabric/templates"
+)
+
+// stateDir is where a host keeps its journal.
+const stateDir = "/var/lib/fabric"
+
+// lockFile is what an apply holds a lock on. It is gone with a reboot.
+const lockFile = "/run/fabric.lock"
+
+func newNodeCommand() *cobra.Command {
+	var serve bool
+	var remove, sum string
+	c := &cobra.Command{
+		Use:    "node",
+		Short:  "The host's side of fabric",
+		Hidden: true,
+		Long: `The host's side of fabric. The operator's fabric starts it over ssh and talks
+to it on standard input and output; started by hand it does nothing.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !serve {
+				fmt.Fprintln(cmd.OutOrStdout(), cmd.Long)
+				return nil
+			}
+			return serveNode(cmd, remove, sum)
+		},
+	}
+	c.Flags().BoolVar(&serve, "serve", false, "talk to the operator's side on standard input and output")
+	c.Flags().StringVar(&remove, "remove", "", "the `FOLDER` that the program was received into")
+	c.Flags().StringVar(&sum, "sum", "", "the program's own SHA-256, where it has just been checked")
+	c.AddCommand(
+		&cobra.Command{
+			Use:   "restore",
+			Short: "Make the links again after a boot",
+			Args:  noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return link.Restore(cmd.Context(), templates.HostFile)
+			},
+		},
+		&cobra.Command{
+			Use:   "rejoin",
+			Short: "Put the switch back into the bridge after it was restarted",
+			Args:  noArgs,
+			RunE:  func(cmd *cobra.Command, _ []string) error { return link.Rejoin(cmd.Context()) },
+		},
+		&cobra.Command{
+			Use:   "probe-container",
+			Short: "Wait in a container until standard input ends",
+			Args:  noArgs,
+			RunE:  func(cmd *cobra.Command, _ []string) error { return probe.Idle(cmd.Context(), cmd.InOrStdin()) },
+		},
+		&cobra.Command{
+			Use:   "ping",
+			Short: "Ping as a request on standard input says",
+			Args:  noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return probe.ServePing(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+			},
+		},
+	)
+	return c
+}
+
+func serveNode(cmd *cobra.Command, remove, sum string) error {
+	if remove != "" {
+		// The kernel keeps the program until the process ends.
+		if err := os.RemoveAll(remove); err != nil {
+			return err
+		}
+	}
+	// A lost operator is noticed by the end of standard input, whatever
+	// signal comes with it.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	syscall.Umask(0o022) // the program was received under a stricter one
+	var err error
+	if sum == "" {
+		if sum, err = ownSum(); err != nil {
+			return err
+		}
+	}
+	paths := dockercfg.DefaultPaths()
+	var prober *probe.Prober
+	err = host.Serve(cmd.Context(), sum, func(fabric string) (*host.Host, host.Prober) {
+		switchdb := ovsdb.New(ovsdb.Socket, fabric)
+		docker := dockercfg.New(paths)
+		prober = &probe.Prober{
+			Tree: switchdb.Tree, DockerHost: "unix://" + paths.Socket, Program: "/proc/self/exe", Iperf: "iperf3",
+		}
+		return &host.Host{
+			Resources: []host.Resource{switchdb, link.New(), boot.New(""), docker},
+			Docker:    docker,
+			Dir:       stateDir,
+			Lock:      lockFile,
+			Log:       slog.New(slog.DiscardHandler),
+		}, prober
+	}, cmd.InOrStdin(), cmd.OutOrStdout())
+	if prober != nil {
+		err = errors.Join(err, prober.Close(cmd.Context()))
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// ownSum is the SHA-256 of the running program, hex.
+func ownSum() (string, error) {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}

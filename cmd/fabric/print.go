@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/ovsfabric/fabric/picture"
+	"github.com/ovsfabric/fabric/plan"
+	"github.com/ovsfabric/fabric/topology"
+)
+
+func printPlan(stdout io.Writer, p *plan.Plan) {
+	color := colored(stdout)
+	w := bufio.NewWriter(stdout) // a plan of 10,000 hosts has 120,000 lines
+	defer func() { _ = w.Flush() }()
+	if p.Graph != nil {
+		printNetwork(w, p)
+	}
+	for _, h := range p.Hosts {
+		printHost(w, h, color)
+	}
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
+	changing := 0
+	for _, h := range p.Hosts {
+		if len(h.Changes) > 0 {
+			changing++
+		}
+	}
+	switch {
+	case changing > 0:
+		fmt.Fprintf(w, "%d of %s would change.\n", changing, count(len(p.Hosts), "host", "hosts"))
+	case p.Graph == nil: // a destroy
+		fmt.Fprintf(w, "Nothing to do: %s nothing of the fabric.\n", count(len(p.Hosts), "host has", "hosts have"))
+	default:
+		fmt.Fprintf(w, "Nothing to do: %s as the file wants it.\n", count(len(p.Hosts), "host is", "hosts are"))
+	}
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// maxTreeHosts is how many hosts the tree and the tunnels are drawn for;
+// beyond it the summary has to do.
+const maxTreeHosts = 50
+
+func printNetwork(w io.Writer, p *plan.Plan) {
+	fmt.Fprintf(w, "%s: %s in %s, %s\n", p.Fabric, count(len(p.Tree.Nodes), "host", "hosts"), p.Network, strings.ToUpper(p.Protocol))
+	fmt.Fprintf(w, "  MTU     %d = %s\n", p.MTU.Value, p.MTU.Why)
+	fmt.Fprintf(w, "  graph   %s, %s: %s\n", p.Graph.Strategy, count(len(p.Graph.Links), "tunnel", "tunnels"), p.Graph.Why)
+	fmt.Fprintf(w, "  tree    root %s, backup %s\n", p.Graph.Root, orNone(p.Graph.Backup))
+	if len(p.Tree.Nodes) > 1 {
+		fmt.Fprintf(w, "  losses  %s\n", losses(p.Checked))
+	}
+	fmt.Fprintln(w)
+	t := newTable(w)
+	t.AppendHeader(table.Row{"HOST", "ADDRESS", "RANGE", "GATEWAY", "ROLE"})
+	for _, h := range p.Hosts {
+		if !h.Removed {
+			t.AppendRow(table.Row{h.Name, h.Address, h.Range, h.Gateway, role(p, h.Name)})
+		}
+	}
+	t.Render()
+	fmt.Fprintln(w)
+	if drawTree(w, p, p.Tree) {
+		fmt.Fprintln(w)
+	}
+}
+
+// drawTree draws a tree of the plan's hosts, unless it is too large to read.
+func drawTree(w io.Writer, p *plan.Plan, tree *topology.Tree) (drawn bool) {
+	if len(tree.Nodes) == 0 || len(tree.Nodes) > maxTreeHosts {
+		return false
+	}
+	of := *p
+	of.Tree = tree
+	_ = picture.New(&of).Text(w) // as with every line here, nobody is left to tell of a broken stdout
+	return true
+}
+
+// losses says what was checked of the tree by every single loss.
+func losses(c topology.Checked) string {
+	first := "survives the loss of any one host or link"
+	if c.Cuts > 0 {
+		first = "the loss of " + count(c.Cuts, "host or link", "hosts or links") + " would cut it in two"
+	}
+	return fmt.Sprintf("%s; at most %s on a way, %d after the worst failure", first, count(c.Bridges, "bridge", "bridges"), c.WorstBridges)
+}
+
+func newTable(w io.Writer) table.Writer {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	t.SetStyle(style)
+	t.SuppressTrailingSpaces()
+	return t
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func role(p *plan.Plan, host string) string {
+	switch host {
+	case p.Graph.Root:
+		return "root"
+	case p.Graph.Backup:
+		return "backup root"
+	}
+	return ""
+}
+
+func printHost(w io.Writer, h plan.Host, color bool) {
+	title := h.Name
+	if h.Removed {
+		title += " (removed from the fabric)"
+	}
+	if len(h.Changes) == 0 && len(h.Obstacles) == 0 {
+		fmt.Fprintf(w, "%s: nothing to do\n", title)
+		return
+	}
+	fmt.Fprintf(w, "%s:\n", title)
+	for _, o := range h.Obstacles {
+		fmt.Fprintf(w, "  %s\n", paint(color, fmt.Sprintf("x %s: %s", o.What, o.Cure)))
+	}
+	for _, c := range h.Changes {
+		fmt.Fprintf(w, "  %s\n", paint(color, c.String()))
+	}
+	for _, text := range h.Impact {
+		fmt.Fprintf(w, "  %s\n", paint(color, "! "+text))
+	}
+	fmt.Fprintln(w)
+}
+
+// obstacles makes an error of what is in the way of a plan, a line each.
+func obstacles(p *plan.Plan) error {
+	errs := make(map[string]error)
+	for _, h := range p.Obstructed() {
+		errs[h.Name] = obstacleError(h.Name, h.Obstacles)
+	}
+	return joinErrors(errs)
+}
+
+func obstacleError(host string, found []plan.Obstacle) error {
+	var lines []string
+	for _, o := range found {
+		lines = append(lines, fmt.Sprintf("%s: %s: %s", host, o.What, o.Cure))
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(slices.Compact(lines), "\n"))
+}

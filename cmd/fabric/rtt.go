@@ -1,0 +1,46 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/ovsfabric/fabric/operator/verify"
+)
+
+// readRTT reads the round-trip times of a verification, in microseconds by
+// the names of the hosts that pinged and answered.
+func readRTT(file string) (map[[2]string]int64, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("graph.rtt: %w: write it with fabric verify --json, or leave graph.rtt out", err)
+	}
+	var report verify.Report
+	if err := json.Unmarshal(data, &report); err != nil {
+		return nil, fmt.Errorf("graph.rtt: %s:%d: %w: the file is what fabric verify --json prints", file, lineOf(data, err), err)
+	}
+	measured := make(map[[2]string]int64, len(report.RTTs))
+	for _, rtt := range report.RTTs {
+		measured[[2]string{rtt.From, rtt.To}] = rtt.Avg.Microseconds()
+	}
+	if len(measured) == 0 {
+		return nil, fmt.Errorf(`graph.rtt: %s:1: there are no "rtts" in it: the file is what fabric verify --json prints`, file)
+	}
+	return measured, nil
+}
+
+// lineOf is the line, from 1, where JSON could not be read.
+func lineOf(data []byte, err error) int {
+	offset := int64(0)
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		offset = syntax.Offset
+	case errors.As(err, &kind):
+		offset = kind.Offset
+	}
+	return 1 + bytes.Count(data[:min(max(int(offset)-1, 0), len(data))], []byte("\n"))
+}

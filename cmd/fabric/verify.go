@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/operator/rollout"
+	"github.com/ovsfabric/fabric/operator/verify"
+	"github.com/ovsfabric/fabric/plan"
+	"github.com/ovsfabric/fabric/topology"
+)
+
+// How long a tree may take to settle. RSTP hands over at once where BFD
+// tells it, and after three hellos of 2 s where nothing does (802.1D-2004
+// 17.21.23). In STP a port listens and learns for 15 s each, after a message
+// age of 20 s where it has to find out that the root is gone (802.1D-1998
+// 8.10.2). An apply waits for several times that before it goes back.
+const (
+	settleRSTP = 7 * time.Second
+	settleSTP  = 55 * time.Second
+	patience   = 3
+)
+
+func newVerifyCommand(o *options) *cobra.Command {
+	var asJSON, iperf bool
+	containers := true
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Prove that the fabric works",
+		Long: `Pings between all hosts in both directions, at the exact MTU and one byte
+over it, compares the live spanning tree with the predicted one, looks for
+duplicate addresses, and has a container on each host ping the others. Every
+failure comes with its cause and what to do.`,
+		Example: `  fabric verify
+  fabric verify --iperf                # throughput too
+  fabric verify --json > report.json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+			l, f, err := openFleet(ctx, o, stderr)
+			if err != nil {
+				return err
+			}
+			defer f.close()
+			p, err := f.planOfReachable(ctx, l, stderr)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(p.Hosts, func(h plan.Host) bool { return h.Observed && len(h.Changes) > 0 }) {
+				fmt.Fprintln(stderr, "warning: the hosts are not what the file says; fabric plan shows the differences")
+			}
+			report, err := verify.Run(ctx, f.nodes(), expected(l.topology, p), verify.Options{
+				Iperf: iperf, Containers: containers, Parallel: o.parallel, Settle: settleTime(p),
+				Progress: func(text string) { fmt.Fprintln(stderr, text) },
+			})
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = writeJSON(stdout, report)
+			} else {
+				err = report.WriteTable(stdout, colored(stdout))
+			}
+			if err == nil && !report.Passed {
+				return exitError(1)
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
+	c.Flags().BoolVar(&iperf, "iperf", false, "measure throughput with iperf3 too")
+	c.Flags().BoolVar(&containers, "containers", containers, "start a container on each host and have it ping the others")
+	return c
+}
+
+// node lets a session be probed.
+type node struct{ session rollout.Session }
+
+func (n node) Probe(ctx context.Context, req wire.ProbeRequest) (wire.ProbeResult, error) {
+	reply, err := n.session.Call(ctx, wire.Request{Probe: &req}, nil)
+	if err != nil {
+		return wire.ProbeResult{}, err
+	}
+	if reply.Probe == nil {
+		return wire.ProbeResult{}, errors.New("the host's answer has no result in it")
+	}
+	return *reply.Probe, nil
+}
+
+func (f *fleet) nodes() map[string]verify.Node {
+	nodes := make(map[string]verify.Node, len(f.sessions))
+	for name, s := range f.sessions {
+		nodes[name] = node{s}
+	}
+	return nodes
+}
+
+func settleTime(p *plan.Plan) time.Duration {
+	if p.Protocol == string(topology.STP) {
+		return settleSTP
+	}
+	return settleRSTP
+}
+
+// settle is what an apply waits for before it confirms: the live tree is
+// the predicted one, and all hosts reach each other.
+func settle(l *loaded, p *plan.Plan, f *fleet, progress func(text string)) func(context.Context) error {
+	return func(ctx context.Context) error {
+		failed, err := verify.Settle(ctx, f.nodes(), expected(l.topology, p), verify.Options{
+			Settle: patience * settleTime(p), Progress: progress,
+		})
+		if err != nil || len(failed) == 0 {
+			return err
+		}
+		lines := []string{fmt.Sprintf("the fabric did not settle within %s", patience*settleTime(p))}
+		for _, c := range failed {
+			lines = append(lines, fmt.Sprintf("%s: %s: %s: %s", c.Host, c.Detail, c.Cause, c.Cure))
+		}
+		return errors.New(strings.Join(lines, "\n"))
+	}
+}
+
+// expected is what the plan predicts, in the terms of a verification.
+func expected(t *topology.Topology, p *plan.Plan) verify.Expected {
+	e := verify.Expected{
+		Fabric: p.Fabric, Network: p.Network, MTU: p.MTU.Value, Overhead: p.MTU.Overhead,
+		Tunnel: p.MTU.Tunnel, Bridge: t.Docker.Bridge, Protocol: p.Protocol, Root: p.Tree.Root,
+	}
+	ports := make(map[string][]verify.Port)
+	for _, port := range p.Tree.Ports {
+		ports[port.Bridge] = append(ports[port.Bridge], verify.Port{Peer: port.Peer, Role: string(port.Role), State: string(port.State)})
+	}
+	for _, h := range p.Hosts {
+		if h.Removed {
+			continue
+		}
+		e.Hosts = append(e.Hosts, verify.Host{
+			Name: h.Name, Address: h.Gateway, Range: h.Range, BridgeMAC: h.BridgeMAC, LinkMAC: h.Desired.Links.MAC,
+			Userspace: h.Desired.OVS.DatapathType == string(topology.DatapathNetdev), Ports: ports[h.Name],
+		})
+	}
+	return e
+}
