@@ -1,0 +1,96 @@
+# make help lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+BIN := bin/fabric
+GO_FILES := $(shell git ls-files -co --exclude-standard '*.go' '*.yaml' '*.tmpl' go.mod go.sum 2>/dev/null)
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := .cache/golangci-lint-$(GOLANGCI_VERSION)
+
+export CGO_ENABLED := 0
+
+# Debian packages that the lab and the tests run.
+PACKAGES := mmdebstrap systemd-container uidmap arch-test iproute2 iputils-ping ethtool openssh-client \
+	openvswitch-switch iperf3 util-linux procps git
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: build
+build: $(BIN) ## build bin/fabric
+
+$(BIN): $(GO_FILES)
+	go build -trimpath -ldflags='-s -w' -o $@ ./cmd/fabric
+
+.PHONY: root
+root:
+	@if [ "$$(id -u)" != 0 ]; then \
+		echo "This needs root: it boots hosts in network namespaces. Run it with sudo, or make test-unit for what needs none." >&2; \
+		exit 1; \
+	fi
+
+.PHONY: deps
+deps: root ## install the Debian packages that demo and test need
+	@missing=(); for p in $(PACKAGES); do \
+		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing+=($$p); \
+	done; \
+	command -v go >/dev/null || missing+=(golang-go); \
+	if [ $${#missing[@]} -gt 0 ]; then \
+		echo "installing: $${missing[*]}"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
+	fi
+
+.PHONY: demo
+demo: deps build ## boot three hosts, make them one network, and prove it
+	@scenarios/demo.sh $(BIN)
+
+.PHONY: demo-down
+demo-down: root build ## take the demo's hosts down
+	@$(BIN) lab down three-hosts
+
+.PHONY: test
+test: deps build ## run all tests; needs root
+	@echo "Running all tests: pure packages, real Open vSwitch in network namespaces, and whole fabrics on lab hosts of bookworm and trixie."
+	go vet -tags privileged ./...
+	go test -tags privileged -timeout 30m ./...
+
+.PHONY: test-unit
+test-unit: ## run the tests that need neither root nor hosts
+	@echo "Running the tests that need no root. make test, as root, runs those on real Open vSwitch and real hosts too."
+	go test ./...
+
+# Fuzz tests run two side by side, with a worker each. Minimizing an input that is only interesting, which go would do for a minute
+# each, is cut to ten tries.
+FUZZTIME ?= 1m
+FUZZ = go test -run '^$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x -parallel 1
+
+.PHONY: fuzz
+fuzz: ## feed the parsers random input, FUZZTIME (1m) each
+	@echo "Fuzzing the fabric file, the lock and daemon.json for $(FUZZTIME) each, two side by side."
+	@pids=(); \
+	($(FUZZ) -fuzz '^FuzzParse$$' ./topology) & pids+=($$!); \
+	($(FUZZ) -fuzz '^FuzzParseLock$$' ./ipam && $(FUZZ) -fuzz '^FuzzMerge$$' ./dockercfg) & pids+=($$!); \
+	failed=0; for pid in "$${pids[@]}"; do wait $$pid || failed=1; done; exit $$failed
+
+.PHONY: bench
+bench: deps build ## measure the figures of docs/benchmarks.md
+	go test -run '^$$' -bench . -benchtime 5x ./cmd/fabric
+	go test -tags privileged -run '^$$' -bench . -benchtime 1x -timeout 30m ./scenarios
+
+.PHONY: lint
+lint: $(GOLANGCI) ## check the code's style
+	$(GOLANGCI) run --build-tags privileged
+
+$(GOLANGCI):
+	GOBIN=$(CURDIR)/.cache go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv .cache/golangci-lint $@
+
+.PHONY: generate
+generate: ## remake the OVSDB models
+	go generate ./...
+
+.PHONY: clean
+clean: ## delete what was built here
+	rm -rf bin .cache

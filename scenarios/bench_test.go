@@ -1,0 +1,139 @@
+//go:build privileged
+
+package scenarios_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// bareSSH logs in to all three hosts at once and does nothing there.
+const bareSSH = "for h in h1 h2 h3; do ssh ops@$h true & done; wait"
+
+// BenchmarkFirstApply is from hosts without a fabric to containers on two of
+// them that reach each other, with RSTP.
+func BenchmarkFirstApply(b *testing.B) {
+	w := boot(b, "three-hosts", "bench-first")
+	for _, h := range []string{"h1", "h3"} {
+		w.importImage(h)
+	}
+	var applied, reached time.Duration
+	b.ResetTimer()
+	for range b.N {
+		start := time.Now()
+		w.must("apply", "--yes")
+		applied += time.Since(start)
+		w.container("h1", "c1")
+		address := w.container("h3", "c3")
+		w.eventually("the container on h3 answers", time.Minute, func() bool { return w.reaches("h1", "c1", address, 1450) })
+		reached += time.Since(start)
+		b.StopTimer()
+		w.must("destroy", "--yes")
+		b.StartTimer()
+	}
+	b.ReportMetric(applied.Seconds()/float64(b.N), "s/apply")
+	b.ReportMetric(reached.Seconds()/float64(b.N), "s/containers")
+	b.ReportMetric(0, "ns/op") // the two above say more
+}
+
+// BenchmarkNoopApply is an apply with nothing to do, against logging in to
+// the same hosts with bare ssh in the same run.
+func BenchmarkNoopApply(b *testing.B) {
+	const rounds = 20
+	w := boot(b, "three-hosts", "bench-noop")
+	w.must("apply", "--yes")
+	var apply, bare time.Duration
+	b.ResetTimer()
+	for range b.N {
+		for range rounds {
+			start := time.Now()
+			w.must("apply", "--yes")
+			apply += time.Since(start)
+			start = time.Now()
+			if r := runCommand(b, w.lab.Ctl(b.Context(), "sh", "-c", bareSSH)); r.exit != 0 {
+				b.Fatal(r.stderr)
+			}
+			bare += time.Since(start)
+		}
+	}
+	n := float64(b.N * rounds)
+	b.ReportMetric(float64(apply.Milliseconds())/n, "ms/apply")
+	b.ReportMetric(float64(bare.Milliseconds())/n, "ms/ssh")
+	b.ReportMetric(float64(apply)/float64(bare), "apply/ssh")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkFailover is how long two hosts do not reach each other after the
+// root, over which they did, has lost power. A ping every 20 ms tells.
+func BenchmarkFailover(b *testing.B) {
+	const interval = 20 * time.Millisecond
+	w := boot(b, "three-hosts", "bench-failover")
+	w.must("apply", "--yes")
+	w.must("verify", "--containers=false")
+	h3 := w.on("h3", "ip -4 -o addr show docker0 | awk '{print $4}' | cut -d/ -f1")
+	var out time.Duration
+	b.ResetTimer()
+	for range b.N {
+		pings := w.lab.Sh(b.Context(), "h2", "ping", "-i", "0.02", "-c", "500", "-q", h3)
+		done := make(chan result, 1)
+		go func() { done <- runCommand(b, pings) }()
+		w.eventually("pings under way", time.Minute, func() bool { return w.try("h2", "pgrep -x ping").exit == 0 })
+		if err := w.lab.PowerOff(b.Context(), "h1"); err != nil {
+			b.Fatal(err)
+		}
+		var sent, received int
+		summary := (<-done).stdout
+		if _, err := fmt.Sscanf(summary[strings.LastIndex(summary, "---")+4:], "%d packets transmitted, %d received", &sent, &received); err != nil {
+			b.Fatalf("%v in %q", err, summary)
+		}
+		out += time.Duration(sent-received) * interval
+		b.StopTimer()
+		if err := w.lab.Start(b.Context(), "h1"); err != nil {
+			b.Fatal(err)
+		}
+		w.must("verify", "--containers=false")
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(out.Milliseconds())/float64(b.N), "ms/outage")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkThroughput is one TCP stream between two hosts, through the
+// fabric and beside it.
+func BenchmarkThroughput(b *testing.B) {
+	w := boot(b, "three-hosts", "bench-throughput")
+	w.must("apply", "--yes")
+	stream := func(address string) float64 {
+		server := w.lab.Sh(b.Context(), "h3", "iperf3", "-s", "-1")
+		if err := server.Start(); err != nil {
+			b.Fatal(err)
+		}
+		w.eventually("iperf3 listens", time.Minute, func() bool { return w.try("h3", "ss -ltn | grep -q :5201").exit == 0 })
+		var report struct {
+			End struct {
+				SumReceived struct {
+					BitsPerSecond float64 `json:"bits_per_second"`
+				} `json:"sum_received"`
+			} `json:"end"`
+		}
+		if err := json.Unmarshal([]byte(w.on("h1", "iperf3 -J -t 3 -c "+address)), &report); err != nil {
+			b.Fatal(err)
+		}
+		if err := server.Wait(); err != nil {
+			b.Fatal(err)
+		}
+		return report.End.SumReceived.BitsPerSecond / 1e6
+	}
+	var through, beside float64
+	b.ResetTimer()
+	for range b.N {
+		through += stream(w.on("h3", "ip -4 -o addr show docker0 | awk '{print $4}' | cut -d/ -f1"))
+		beside += stream("192.0.2.13")
+	}
+	b.ReportMetric(through/float64(b.N), "Mbit/s/fabric")
+	b.ReportMetric(beside/float64(b.N), "Mbit/s/underlay")
+	b.ReportMetric(0, "ns/op")
+}

@@ -1,0 +1,349 @@
+//go:build privileged
+
+// Package scenarios_test runs the scenarios on real hosts.
+package scenarios_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ovsfabric/fabric/lab"
+)
+
+// program is the fabric binary that the tests run, built once.
+var program string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "fabric-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "fabric")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "github.com/ovsfabric/fabric/cmd/fabric")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s%v\n", out, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// world is a lab with a fabric file of the test's own.
+type world struct {
+	t    testing.TB
+	lab  *lab.Lab
+	file string
+}
+
+// boot boots a scenario's hosts under a name of the test's own.
+func boot(t testing.TB, scenario, name string) *world {
+	t.Helper()
+	spec, err := lab.Load(scenario)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Name = name
+	var progress bytes.Buffer
+	l, err := lab.Up(t.Context(), spec, &progress)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &progress)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := l.Down(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	w := &world{t: t, lab: l, file: filepath.Join(t.TempDir(), "fabric.yaml")}
+	data, err := os.ReadFile(filepath.Join(scenario, "fabric.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write(string(data))
+	return w
+}
+
+// at is the world as a subtest sees it.
+func (w *world) at(t testing.TB) *world {
+	other := *w
+	other.t = t
+	return &other
+}
+
+func (w *world) write(content string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.file, []byte(content), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) read() string {
+	w.t.Helper()
+	data, err := os.ReadFile(w.file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func (w *world) lock() string {
+	w.t.Helper()
+	data, err := os.ReadFile(strings.TrimSuffix(w.file, ".yaml") + ".lock")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// result is how a command ended.
+type result struct {
+	stdout, stderr string
+	exit           int
+}
+
+func runCommand(t testing.TB, cmd *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// command is fabric on the controller, with the test's file.
+func (w *world) command(args ...string) *exec.Cmd {
+	argv := append([]string{program}, args...)
+	return w.lab.Ctl(w.t.Context(), append(argv, "-f", w.file)...)
+}
+
+// fabric runs fabric on the controller.
+func (w *world) fabric(args ...string) result {
+	w.t.Helper()
+	return runCommand(w.t, w.command(args...))
+}
+
+// background is a fabric command that runs while the test goes on.
+type background struct {
+	w              *world
+	cmd            *exec.Cmd
+	ended          chan error
+	stdout, stderr string // files
+}
+
+// start starts fabric on the controller.
+func (w *world) start(args ...string) *background {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	b := &background{
+		w: w, cmd: w.command(args...), stdout: filepath.Join(dir, "stdout"), stderr: filepath.Join(dir, "stderr"),
+		ended: make(chan error, 1),
+	}
+	open := func(path string) *os.File {
+		f, err := os.Create(path)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(func() { f.Close() })
+		return f
+	}
+	b.cmd.Stdout, b.cmd.Stderr = open(b.stdout), open(b.stderr)
+	if err := b.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() { b.ended <- b.cmd.Wait() }()
+	return b
+}
+
+func (b *background) said(path string) string {
+	b.w.t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		b.w.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// until waits until the command, still at work, has said each of the words on
+// stderr.
+func (b *background) until(words ...string) {
+	b.w.t.Helper()
+	b.w.eventually(strings.Join(words, ", "), time.Minute, func() bool {
+		said := b.said(b.stderr)
+		if len(b.ended) > 0 {
+			b.w.t.Fatalf("it has ended:\n%s%s", b.said(b.stdout), said)
+		}
+		return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(said, word) })
+	})
+}
+
+// signal sends a signal to fabric, which is what the command that entered the
+// lab has become.
+func (b *background) signal(s os.Signal) {
+	b.w.t.Helper()
+	if err := b.cmd.Process.Signal(s); err != nil {
+		b.w.t.Fatal(err)
+	}
+}
+
+// wait waits until the command has ended.
+func (b *background) wait() result {
+	b.w.t.Helper()
+	var exit *exec.ExitError
+	if err := <-b.ended; err != nil && !errors.As(err, &exit) {
+		b.w.t.Fatal(err)
+	}
+	return result{b.said(b.stdout), b.said(b.stderr), b.cmd.ProcessState.ExitCode()}
+}
+
+// must runs fabric on the controller and fails the test unless it succeeds.
+func (w *world) must(args ...string) result {
+	w.t.Helper()
+	r := w.fabric(args...)
+	if r.exit != 0 {
+		w.t.Fatalf("fabric %s: exit status %d\n%s%s", strings.Join(args, " "), r.exit, r.stdout, r.stderr)
+	}
+	return r
+}
+
+// try runs a shell command on a host.
+func (w *world) try(host, script string) result {
+	w.t.Helper()
+	return runCommand(w.t, w.lab.Sh(w.t.Context(), host, "sh", "-c", script))
+}
+
+// on runs a shell command on a host and fails the test unless it succeeds.
+func (w *world) on(host, script string) string {
+	w.t.Helper()
+	r := w.try(host, script)
+	if r.exit != 0 {
+		w.t.Fatalf("%s: %s: exit status %d\n%s", host, script, r.exit, r.stderr)
+	}
+	return strings.TrimSpace(r.stdout)
+}
+
+// eventually waits until done reports true.
+func (w *world) eventually(what string, within time.Duration, done func() bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), within)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			w.t.Fatalf("not within %s: %s", within, what)
+		}
+	}
+}
+
+// snapshot is everything on a host that fabric could touch, as text: the
+// files, the switch's database, the links and what dockerd says of its
+// default network.
+func (w *world) snapshot(host string) string {
+	w.t.Helper()
+	return w.on(host, `
+		files() { find /etc /usr/local /var/lib/fabric /var/tmp /tmp /dev/shm /root -xdev "$@" 2>/dev/null | grep -v -e /systemd-private- -e /etc/openvswitch/; }
+		files -type f -printf '%p %m %u\n' | sort
+		files -type l -printf '%p -> %l\n' | sort
+		find /etc /usr/local /var/lib/fabric -xdev -type f -not -path '/etc/openvswitch/*' -exec sha256sum {} + 2>/dev/null | sort -k2
+		for t in Bridge Port Interface; do
+			ovs-vsctl --format=csv --columns=name,external_ids,other_config list $t | sort
+		done
+		ovs-vsctl --columns=datapath_type,stp_enable,rstp_enable list Bridge | sort
+		ip -o link show type bridge | sed 's/^[0-9]*: \([^:]*\):.* mtu \([0-9]*\) .*/\1 mtu \2/'
+		ip -o -4 addr show | awk '{print $2, $4}' | sort
+		docker network inspect bridge -f '{{json .IPAM.Config}} {{json .Options}}'
+		systemctl list-unit-files --no-legend 'fabric*' || true
+	`)
+}
+
+// snapshots takes the snapshot of each host.
+func (w *world) snapshots(hosts []string) map[string]string {
+	w.t.Helper()
+	taken := make(map[string]string)
+	for _, h := range hosts {
+		taken[h] = w.snapshot(h)
+	}
+	return taken
+}
+
+// compare fails the test for every host that differs from its snapshot.
+func (w *world) compare(want map[string]string) {
+	w.t.Helper()
+	for _, h := range slices.Sorted(maps.Keys(want)) {
+		if diff := cmp.Diff(strings.Split(want[h], "\n"), strings.Split(w.snapshot(h), "\n")); diff != "" {
+			w.t.Errorf("%s: %s", h, diff)
+		}
+	}
+}
+
+// importImage makes the image busybox known to dockerd on a host.
+func (w *world) importImage(host string) {
+	w.t.Helper()
+	w.on(host, `docker image inspect busybox >/dev/null 2>&1 || docker import - busybox < /usr/share/lab/busybox.tar`)
+}
+
+// container starts a container on a host's default network and returns its
+// address.
+func (w *world) container(host, name string) string {
+	w.t.Helper()
+	w.importImage(host)
+	w.on(host, `docker rm -f `+name+` >/dev/null 2>&1; docker run -d --stop-signal KILL --name `+name+` busybox /bin/busybox sleep 1d`)
+	return w.on(host, `docker inspect -f '{{.NetworkSettings.IPAddress}}' `+name)
+}
+
+// reaches reports whether a container can ping an address with packets of
+// size bytes, headers included, that must not be fragmented.
+func (w *world) reaches(host, name, address string, size int) bool {
+	w.t.Helper()
+	return w.try(host, fmt.Sprintf(`docker exec %s /bin/busybox ping -c 1 -W 1 -s %d %s`, name, size-28, address)).exit == 0
+}
+
+// planned is what fabric plan --json prints, as far as the tests read it.
+type planned struct {
+	MTU struct {
+		Value int `json:"value"`
+	} `json:"mtu"`
+	Hosts []struct {
+		Name    string `json:"name"`
+		Range   string `json:"range"`
+		Gateway string `json:"gateway"`
+		Changes []struct {
+			Op     string `json:"op"`
+			Object string `json:"object"`
+		} `json:"changes"`
+	} `json:"hosts"`
+}
+
+func (w *world) plan() planned {
+	w.t.Helper()
+	var p planned
+	if err := json.Unmarshal([]byte(w.must("plan", "--json").stdout), &p); err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
