@@ -41,7 +41,7 @@ func planned(t *testing.T, strategy topology.Strategy, hosts, sites int) *pictur
 		}
 		file.WriteString("}\n")
 	}
-	topo, err := topology.Parse("fabric.yaml", []byte(file.String()))
+	topo, _, err := topology.Parse("fabric.yaml", []byte(file.String()), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ var equateNetip = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 // input is what a fabric file gives with a fresh lock.
 func input(t *testing.T, file string) plan.Input {
 	t.Helper()
-	topo, err := topology.Parse("fabric.yaml", []byte(file))
+	topo, _, err := topology.Parse("fabric.yaml", []byte(file), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,15 +25,10 @@ var (
 	device     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$`) // IFNAMSIZ leaves 15 bytes
 )
 
-// Parse reads a fabric file (version 1) strictly. An error is of type Problems and has everything that is wrong. The filename
-// is only for messages. What the graph cannot promise is among it, unless graph.rtt names a file: then see WithRTT and Graph.
-func Parse(filename string, data []byte) (*Topology, error) {
-	t, _, err := ParseGraph(filename, data)
-	return t, err
-}
-
-// ParseGraph is Parse and the method Graph in one: whether a file is right shows only when its graph has been made.
-func ParseGraph(filename string, data []byte) (*Topology, *Graph, error) {
+// Parse reads a fabric file (version 1) strictly, and makes its graph: only that shows whether the file is right. An error is of
+// type Problems and has everything that is wrong. The filename is only for messages. Where graph.rtt names a file, measured gives
+// what is in it, as WithRTT takes it; nil leaves graph.rtt out of account.
+func Parse(filename string, data []byte, measured func(path string) (map[[2]string]int64, error)) (*Topology, *Graph, error) {
 	r := &reader{file: filename, anchors: map[string]ast.Node{}, places: map[string]*token.Position{}}
 	root, ok := r.document(data)
 	if !ok {
@@ -43,8 +38,15 @@ func ParseGraph(filename string, data []byte) (*Topology, *Graph, error) {
 	for _, f := range t.check() {
 		r.report(f.path, f.message, f.hint)
 	}
+	if t.GraphSpec.RTT != "" && measured != nil {
+		times, err := measured(t.GraphSpec.RTT)
+		if err != nil {
+			r.report("graph.rtt", err.Error(), "fabric verify --json writes such a file; without graph.rtt the graph goes by hops")
+		}
+		t = t.WithRTT(times)
+	}
 	var g *Graph
-	if len(r.problems) == 0 && t.GraphSpec.RTT == "" { // or the graph is not known yet
+	if len(r.problems) == 0 {
 		var findings []finding
 		g, findings = t.build()
 		for _, f := range findings {

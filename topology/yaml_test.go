@@ -36,11 +36,11 @@ func manyHosts(n int, lastKey, lastHost string) string {
 
 func TestParseInPartsChangesNothing(t *testing.T) {
 	for _, n := range []int{126, 127, 128, 129, 192, 1000} {
-		whole, err := topology.Parse("f", []byte(manyHosts(n, `"last"`, "{address: 203.0.113.1}")))
+		whole, _, err := topology.Parse("f", []byte(manyHosts(n, `"last"`, "{address: 203.0.113.1}")), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		inParts, err := topology.Parse("f", []byte(manyHosts(n, "last", "{address: 203.0.113.1}")))
+		inParts, _, err := topology.Parse("f", []byte(manyHosts(n, "last", "{address: 203.0.113.1}")), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,11 +55,11 @@ func TestParseInPartsChangesNothing(t *testing.T) {
 
 func TestParseInPartsNamesTheSamePlaces(t *testing.T) {
 	for _, host := range []string{"{address: 203.0.113.1, colour: red}", "{address: 203.0.113.1", "[}", "{address: *nobody}"} {
-		_, want := topology.Parse("f", []byte(manyHosts(300, `h7`, host)))
+		_, _, want := topology.Parse("f", []byte(manyHosts(300, `h7`, host)), nil)
 		if want == nil {
 			t.Fatalf("%s is no error", host)
 		}
-		_, whole := topology.Parse("f", []byte(strings.Replace(manyHosts(300, "h7", host), "  h8:", "  'h8':", 1)))
+		_, _, whole := topology.Parse("f", []byte(strings.Replace(manyHosts(300, "h7", host), "  h8:", "  'h8':", 1)), nil)
 		places := func(err error) string { return strings.ReplaceAll(err.Error(), "f:", "") }
 		if diff := cmp.Diff(places(whole), places(want)); diff != "" {
 			t.Errorf("%s (-whole +in parts):\n%s", host, diff)

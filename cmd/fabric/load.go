@@ -41,19 +41,9 @@ func load(path string) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, graph, err := topology.ParseGraph(path, data)
+	t, graph, err := topology.Parse(path, data, func(rtt string) (map[[2]string]int64, error) { return readRTT(expand(path, rtt)) })
 	if err != nil {
 		return nil, err
-	}
-	if rtt := t.GraphSpec.RTT; rtt != "" {
-		measured, err := readRTT(expand(path, rtt))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		t = t.WithRTT(measured)
-		if graph, err = t.Graph(); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
 	}
 	l := &loaded{path: path, lockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock", topology: t, graph: graph}
 	if l.lockPath == path {

@@ -15,18 +15,18 @@ import (
 func readRTT(file string) (map[[2]string]int64, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("graph.rtt: %w: write it with fabric verify --json, or leave graph.rtt out", err)
+		return nil, err
 	}
 	var report verify.Report
 	if err := json.Unmarshal(data, &report); err != nil {
-		return nil, fmt.Errorf("graph.rtt: %s:%d: %w: the file is what fabric verify --json prints", file, lineOf(data, err), err)
+		return nil, fmt.Errorf("%s:%d: %w", file, lineOf(data, err), err)
 	}
 	measured := make(map[[2]string]int64, len(report.RTTs))
 	for _, rtt := range report.RTTs {
 		measured[[2]string{rtt.From, rtt.To}] = rtt.Avg.Microseconds()
 	}
 	if len(measured) == 0 {
-		return nil, fmt.Errorf(`graph.rtt: %s:1: there are no "rtts" in it: the file is what fabric verify --json prints`, file)
+		return nil, fmt.Errorf(`%s:1: there are no "rtts" in it`, file)
 	}
 	return measured, nil
 }
