@@ -121,12 +121,14 @@ func TestCentreIsNearTheOptimum(t *testing.T) {
 		{"costs 1 to 10", topology.Explicit, 10, false},
 		{"ring", topology.Ring, 0, false},
 		{"sparse", topology.Sparse, 0, false},
+		{"tiers", topology.Tiers, 0, false},
 		{"sites", topology.Sites, 0, false},
 		{"equal costs by time", topology.Explicit, 1, true},
 		{"mesh by time", topology.Mesh, 0, true},
 		{"hub by time", topology.Hub, 0, true},
 		{"ring by time", topology.Ring, 0, true},
 		{"sparse by time", topology.Sparse, 0, true},
+		{"tiers by time", topology.Tiers, 0, true},
 		{"sites by time", topology.Sites, 0, true},
 	}
 	for _, tt := range tests {

@@ -107,7 +107,11 @@ func (b *builder) choose() {
 		b.sparse()
 	case Tiers:
 		b.pinCentre(func(int) bool { return true })
-		b.links = tiers(b.Hosts, b.root, b.backup)
+		lay := func(root, backup int) []pair { return tiers(b.Hosts, b.delays, root, backup) }
+		if b.delays != nil { // by name any two are as good as the first
+			b.moveCentre(lay)
+		}
+		b.links = lay(b.root, b.backup)
 	case Sites:
 		b.sites()
 	case Explicit:
@@ -201,8 +205,9 @@ func (b *builder) ringOrder() []int {
 func (b *builder) sparse() {
 	const defaultDegree = 4
 	var p pairs
-	for k := range cmp.Or(b.GraphSpec.Degree, defaultDegree) / 2 {
-		p.sparseRing(b.Hosts, k)
+	p.ring(b.ringOrder())
+	for k := 1; k < cmp.Or(b.GraphSpec.Degree, defaultDegree)/2; k++ {
+		p.ring(drawnOrder(b.Hosts, k))
 	}
 	b.links = p.list
 }
@@ -217,7 +222,8 @@ func (b *builder) sites() {
 		return
 	}
 	b.pinCentre(func(i int) bool { return b.Hosts[i].Site == b.Hosts[b.root].Site })
-	lay := func(root, backup int) []pair { return siteHubs(b.Hosts, root, backup) }
+	h := newHubs(b.delays, groupSites(b.Hosts), len(b.Hosts))
+	lay := func(root, backup int) []pair { return siteHubs(b.Hosts, h, root, backup) }
 	b.moveCentre(lay)
 	b.links = lay(b.root, b.backup)
 }

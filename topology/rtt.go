@@ -2,6 +2,7 @@ package topology
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/ovsfabric/fabric/internal/natural"
@@ -38,14 +39,19 @@ func (t *Topology) WithRTT(measured map[[2]string]int64) *Topology {
 type delays struct {
 	known   map[[2]int]int64 // a before b
 	missing int64            // of a pair that is not known
+	hosts   int
+	matrix  []int32 // of all pairs, hosts times hosts, where these are few
 }
+
+// maxMatrix is up to how many hosts the times of all pairs are laid out, which takes 16 MiB.
+const maxMatrix = 2048
 
 // newDelays is nil where nothing was measured.
 func newDelays(rtt map[[2]string]int64, index map[string]int) *delays {
 	if len(rtt) == 0 {
 		return nil
 	}
-	d := &delays{known: make(map[[2]int]int64, len(rtt))}
+	d := &delays{known: make(map[[2]int]int64, len(rtt)), hosts: len(index)}
 	all := make([]int64, 0, len(rtt))
 	for names, rtt := range rtt {
 		d.known[[2]int{index[names[0]], index[names[1]]}] = rtt
@@ -53,10 +59,19 @@ func newDelays(rtt map[[2]string]int64, index map[string]int) *delays {
 	}
 	slices.Sort(all)
 	d.missing = all[len(all)/2]
+	if d.hosts <= maxMatrix {
+		d.matrix = slices.Repeat([]int32{int32(d.missing)}, d.hosts*d.hosts)
+		for pair, rtt := range d.known {
+			d.matrix[pair[0]*d.hosts+pair[1]], d.matrix[pair[1]*d.hosts+pair[0]] = int32(rtt), int32(rtt)
+		}
+	}
 	return d
 }
 
 func (d *delays) between(a, b int) int64 {
+	if d.matrix != nil {
+		return int64(d.matrix[a*d.hosts+b])
+	}
 	if rtt, ok := d.known[[2]int{min(a, b), max(a, b)}]; ok {
 		return rtt
 	}
@@ -103,18 +118,74 @@ func (d *delays) nearest(n, without int) []int {
 	return order
 }
 
-// maxTour is more hosts than a ring can have before its tree is too deep.
-const maxTour = 64
+// within sums up, for each host, the times to the others of its group.
+func (d *delays) within(groups [][]int) []int64 {
+	group := slices.Repeat([]int{none}, d.hosts)
+	sum := make([]int64, d.hosts)
+	for g, members := range groups {
+		for _, m := range members {
+			group[m], sum[m] = g, int64(len(members)-1)*d.missing
+		}
+	}
+	for pair, rtt := range d.known {
+		if group[pair[0]] == group[pair[1]] {
+			sum[pair[0]] += rtt - d.missing
+			sum[pair[1]] += rtt - d.missing
+		}
+	}
+	return sum
+}
+
+// groups divides all hosts but two into so many groups of hosts near each other, none more than twice the size of the others:
+// around hosts that are each the farthest from those before it (Gonzalez, 1985).
+func (d *delays) groups(count int, without ...int) [][]int {
+	rest := slices.DeleteFunc(indices(d.hosts), func(i int) bool { return slices.Contains(without, i) })
+	count = min(count, len(rest))
+	if count == 0 {
+		return nil
+	}
+	centres := []int{rest[0]}
+	far := slices.Repeat([]int64{math.MaxInt64}, d.hosts) // to the nearest centre
+	for len(centres) < count {
+		next := rest[0]
+		for _, i := range rest {
+			far[i] = min(far[i], d.between(i, centres[len(centres)-1]))
+			if far[i] > far[next] {
+				next = i
+			}
+		}
+		centres = append(centres, next)
+	}
+	groups := make([][]int, count)
+	most := 2 * (len(rest) + count - 1) / count
+	for _, i := range rest {
+		best := none
+		for g, centre := range centres {
+			if len(groups[g]) < most && (best == none || d.between(i, centre) < d.between(i, centres[best])) {
+				best = g
+			}
+		}
+		groups[best] = append(groups[best], i)
+	}
+	return groups
+}
+
+// Work on tours is bounded: up to tourStarts hosts each is tried as the first, up to maxMatrix hosts one is.
+const tourStarts = 64
 
 // tour orders hosts so that a ring in that order is short: the best of the tours that go to the nearest host next, from each
-// host in turn, after parts of them are reversed for as long as that helps (2-opt).
+// host in turn, after parts of them are reversed for as long as that helps (2-opt). More hosts than maxMatrix stay in order.
 func (d *delays) tour(n int) []int {
 	best := indices(n)
-	if n < 4 || n > maxTour {
+	if n < 4 || d.matrix == nil {
 		return best
 	}
 	shortest := d.improve(best)
-	for start := range n {
+	starts := n
+	if n > tourStarts {
+		starts = 1
+	}
+	for start := range starts {
 		order := d.greedyTour(n, start)
 		if length := d.improve(order); length < shortest {
 			best, shortest = order, length

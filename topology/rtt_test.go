@@ -99,9 +99,70 @@ func shortestRing(topo *topology.Topology) float64 {
 	return shortest
 }
 
+// TestGraphByTimeHasShorterPaths compares the links chosen by times with those chosen by name, under the same root and backup.
+func TestGraphByTimeHasShorterPaths(t *testing.T) {
+	for _, tt := range []struct {
+		strategy topology.Strategy
+		hosts    int
+		most     float64 // of the mean path by name
+	}{
+		{topology.Ring, 15, 0.6},
+		{topology.Sparse, 60, 0.7},
+		{topology.Tiers, 300, 0.7},
+		{topology.Sites, 60, 0.8},
+	} {
+		t.Run(string(tt.strategy), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(1, 2))
+			var sum float64
+			const instances = 10
+			for range instances {
+				byTime := fabric(tt.strategy, numbered(tt.hosts)...)
+				for i := range byTime.Hosts {
+					byTime.Hosts[i].Site = string('a' + rune(i%4))
+				}
+				byTime = randomRTT(rng, byTime)
+				chosen := graph(t, byTime)
+				byName := *byTime
+				byName.RTT = nil
+				byName.Tree.Root, byName.Tree.Backup = chosen.Root, chosen.Backup
+				sum += meanPaths(byTime, chosen).normal / meanPaths(byTime, graph(t, &byName)).normal
+			}
+			t.Logf("%.2f of the mean path by name", sum/instances)
+			if sum/instances > tt.most {
+				t.Errorf("%.2f of the mean path by name, want at most %.2f", sum/instances, tt.most)
+			}
+		})
+	}
+}
+
+// TestGraphTiersByTimeStayBalanced has half of the hosts at one place, where all of them are near to one hub.
+func TestGraphTiersByTimeStayBalanced(t *testing.T) {
+	topo := fabric(topology.Tiers, numbered(400)...)
+	measured := map[[2]string]int64{}
+	for i, a := range topo.Hosts {
+		for j, b := range topo.Hosts {
+			measured[[2]string{a.Name, b.Name}] = int64(1000*(max(i, 200)-200) + 1000*(max(j, 200)-200))
+		}
+	}
+	ports := map[string]int{}
+	for _, l := range graph(t, topo.WithRTT(measured)).Links {
+		ports[l.A]++
+		ports[l.B]++
+	}
+	for host, n := range ports {
+		if n > 130 {
+			t.Errorf("%s has %d tunnels", host, n)
+		}
+	}
+}
+
 func TestGraphByTimeIsTheSameEveryTime(t *testing.T) {
-	for _, strategy := range []topology.Strategy{topology.Mesh, topology.Ring, topology.Hub, topology.Sparse} {
-		topo := randomRTT(rand.New(rand.NewPCG(1, 2)), fabric(strategy, numbered(20)...))
+	for _, strategy := range []topology.Strategy{topology.Mesh, topology.Ring, topology.Hub, topology.Sparse, topology.Tiers, topology.Sites} {
+		topo := fabric(strategy, numbered(20)...)
+		for i := range topo.Hosts {
+			topo.Hosts[i].Site = string('a' + rune(i%3))
+		}
+		topo = randomRTT(rand.New(rand.NewPCG(1, 2)), topo)
 		first := graph(t, topo)
 		for range 5 {
 			if diff := cmp.Diff(first, graph(t, topo)); diff != "" {

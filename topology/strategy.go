@@ -71,20 +71,18 @@ func (p *pairs) hub(members []int, first, second int) {
 	}
 }
 
-// sparseRing lays the k-th ring of a sparse graph over the hosts: the first by name, the others each in an order that a hash of
-// the names gives. Rings in random order make an expander: its paths grow with the logarithm of the number of hosts. Each ring
-// alone survives the loss of a host, and a host that comes or goes changes three links of each ring and no other.
-func (p *pairs) sparseRing(hosts []Host, k int) {
+// drawnOrder puts hosts in the order that a hash of the names gives for the k-th ring of a sparse graph. Rings in random order
+// make an expander: its paths grow with the logarithm of the number of hosts. Each ring alone survives the loss of a host, and a
+// host that comes or goes changes three links of each ring and no other.
+func drawnOrder(hosts []Host, k int) []int {
 	order := indices(len(hosts))
-	if k > 0 {
-		hashes := make([]uint64, len(hosts))
-		for i, h := range hosts {
-			sum := sha256.Sum256(fmt.Appendf(nil, "%d/%s", k, h.Name))
-			hashes[i] = binary.BigEndian.Uint64(sum[:])
-		}
-		slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(hashes[i], hashes[j]) })
+	hashes := make([]uint64, len(hosts))
+	for i, h := range hosts {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d/%s", k, h.Name))
+		hashes[i] = binary.BigEndian.Uint64(sum[:])
 	}
-	p.ring(order)
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(hashes[i], hashes[j]) })
+	return order
 }
 
 func indices(n int) []int {
@@ -102,10 +100,31 @@ const tierSize = 64
 // tierGroups is into how many groups strategy tiers divides n hosts.
 func tierGroups(n int) int { return max((n+tierSize-1)/tierSize, 2) }
 
-// tiers makes a hub of each group of hosts, the first hub of each linked to the root and the second to the backup. A host comes
-// to its group by linear hashing of its name (Litwin, 1980): one host more or fewer splits or joins one group and leaves all
-// others as they are.
-func tiers(hosts []Host, root, backup int) []pair {
+// tiers makes a hub of each group of hosts, the first hub of each linked to the root and the second to the backup.
+func tiers(hosts []Host, d *delays, root, backup int) []pair {
+	groups := drawnGroups(hosts, root, backup)
+	if d != nil {
+		groups = d.groups(len(groups), root, backup)
+	}
+	hubs := newHubs(d, groups, len(hosts))
+	var p pairs
+	p.add(root, backup, DefaultCost)
+	for _, members := range groups {
+		if len(members) == 0 {
+			continue
+		}
+		first := hubs.choose(members, root, none)
+		second := hubs.choose(members, backup, first)
+		p.add(root, first, DefaultCost)
+		p.add(backup, second, DefaultCost)
+		p.hub(members, first, second)
+	}
+	return p.list
+}
+
+// drawnGroups divides hosts by linear hashing of their names (Litwin, 1980): one host more or fewer splits or joins one group and
+// leaves all others as they are.
+func drawnGroups(hosts []Host, root, backup int) [][]int {
 	count := tierGroups(len(hosts))
 	half := 1 << (bits.Len(uint(count)) - 1) // the groups from here on are split off those half below
 	groups := make([][]int, count)
@@ -120,18 +139,42 @@ func tiers(hosts []Host, root, backup int) []pair {
 		}
 		groups[g] = append(groups[g], i)
 	}
-	var p pairs
-	p.add(root, backup, DefaultCost)
-	for _, members := range groups {
-		if len(members) == 0 {
+	return groups
+}
+
+// hubs chooses the hub of a group of hosts: the first by name, or by round-trip times the one through which the group's paths are
+// the shortest in all.
+type hubs struct {
+	*delays
+	total  int     // hosts
+	within []int64 // the sum of the times to all of the own group, by host
+}
+
+func newHubs(d *delays, groups [][]int, total int) hubs {
+	h := hubs{delays: d, total: total}
+	if d != nil {
+		h.within = d.within(groups)
+	}
+	return h
+}
+
+// choose takes another member than the one taken, if there is any, or none for any. All paths out of the group lead on to up.
+func (h hubs) choose(members []int, up, taken int) int {
+	best, least := none, int64(0)
+	for _, m := range members {
+		if m == taken && len(members) > 1 {
 			continue
 		}
-		first, second := members[0], members[min(1, len(members)-1)]
-		p.add(root, first, DefaultCost)
-		p.add(backup, second, DefaultCost)
-		p.hub(members, first, second)
+		if h.delays == nil {
+			return m
+		}
+		inside, outside := int64(len(members)), int64(h.total-len(members))
+		sum := h.within[m]*int64(h.total-1) + h.between(m, up)*inside*outside
+		if best == none || sum < least {
+			best, least = m, sum
+		}
 	}
-	return p.list
+	return best
 }
 
 // site is the hosts of one site and the two that have the links to other sites; a site of one host has it twice.
@@ -142,8 +185,8 @@ type site struct {
 
 // siteHubs makes a hub of each site, and of the sites: all have two links, between different hosts where they have two, to the
 // root's site and to a second one, which is the backup's if that is another.
-func siteHubs(hosts []Host, root, backup int) []pair {
-	sites := groupSites(hosts, root, backup)
+func siteHubs(hosts []Host, h hubs, root, backup int) []pair {
+	sites := siteCentres(hosts, h, root, backup)
 	var p pairs
 	for _, s := range sites {
 		p.hub(s.members, s.first, s.second)
@@ -157,25 +200,57 @@ func siteHubs(hosts []Host, root, backup int) []pair {
 	return p.list
 }
 
-// groupSites lists the sites, the root's first, then the backup's if that is another, then the rest as the hosts name them.
-func groupSites(hosts []Host, root, backup int) []site {
-	order := []string{hosts[root].Site}
-	if other := hosts[backup].Site; other != order[0] {
-		order = append(order, other)
+// siteCentres lists the sites, the root's first, then the backup's if that is another, then the rest as the hosts name them.
+func siteCentres(hosts []Host, h hubs, root, backup int) []site {
+	members := groupSites(hosts)
+	at := func(host int) int {
+		return slices.IndexFunc(members, func(list []int) bool { return hosts[list[0]].Site == hosts[host].Site })
 	}
-	members := map[string][]int{}
-	for i, h := range hosts {
-		members[h.Site] = append(members[h.Site], i)
-		if !slices.Contains(order, h.Site) {
-			order = append(order, h.Site)
+	for place, host := range []int{root, backup} {
+		if i := at(host); i > place { // the root's site is the first by then, and stays
+			moved := members[i]
+			members = slices.Insert(slices.Delete(members, i, i+1), place, moved)
 		}
 	}
-	sites := make([]site, len(order))
-	for i, name := range order {
-		ranked := slices.Clone(members[name])
-		place := func(m int) int { return max(slices.Index([]int{backup, root}, m), none) }
-		slices.SortStableFunc(ranked, func(x, y int) int { return place(y) - place(x) })
-		sites[i] = site{members[name], ranked[0], ranked[min(1, len(ranked)-1)]}
+	sites := make([]site, len(members))
+	for i, list := range members {
+		s := site{members: list, first: none, second: none}
+		switch {
+		case i == 0:
+			s.first = root
+			if hosts[backup].Site == hosts[root].Site {
+				s.second = backup
+			}
+		case hosts[backup].Site == hosts[list[0]].Site:
+			s.first = backup
+		}
+		if s.first == none {
+			s.first = h.choose(list, root, none)
+		}
+		if s.second == none {
+			up := sites[0].second
+			if i == 0 {
+				up = root
+			}
+			s.second = h.choose(list, up, s.first)
+		}
+		sites[i] = s
 	}
 	return sites
+}
+
+// groupSites lists the hosts of each site, the sites as the hosts name them.
+func groupSites(hosts []Host) [][]int {
+	place := map[string]int{}
+	var groups [][]int
+	for i, h := range hosts {
+		at, ok := place[h.Site]
+		if !ok {
+			at = len(groups)
+			place[h.Site] = at
+			groups = append(groups, nil)
+		}
+		groups[at] = append(groups[at], i)
+	}
+	return groups
 }
