@@ -10,7 +10,7 @@ import (
 	"github.com/ovsfabric/fabric/operator/verify"
 )
 
-// readRTT reads the round-trip times of a verification, in microseconds by
+// readRTT reads the underlay's round-trip times from a verification's report, in microseconds by
 // the names of the hosts that pinged and answered.
 func readRTT(file string) (map[[2]string]int64, error) {
 	data, err := os.ReadFile(file)
@@ -21,12 +21,12 @@ func readRTT(file string) (map[[2]string]int64, error) {
 	if err := json.Unmarshal(data, &report); err != nil {
 		return nil, fmt.Errorf("%s:%d: %w", file, lineOf(data, err), err)
 	}
-	measured := make(map[[2]string]int64, len(report.RTTs))
-	for _, rtt := range report.RTTs {
+	measured := make(map[[2]string]int64, len(report.UnderlayRTTs))
+	for _, rtt := range report.UnderlayRTTs {
 		measured[[2]string{rtt.From, rtt.To}] = rtt.Avg.Microseconds()
 	}
 	if len(measured) == 0 {
-		return nil, fmt.Errorf(`%s:1: there are no "rtts" in it`, file)
+		return nil, fmt.Errorf(`%s:1: there are no "underlay_rtts" in it`, file)
 	}
 	return measured, nil
 }

@@ -142,7 +142,7 @@ func expected(t *topology.Topology, p *plan.Plan) verify.Expected {
 			continue
 		}
 		e.Hosts = append(e.Hosts, verify.Host{
-			Name: h.Name, Address: h.Gateway, Range: h.Range, BridgeMAC: h.BridgeMAC, LinkMAC: h.Desired.Links.MAC,
+			Name: h.Name, Address: h.Gateway, Underlay: h.Address, Range: h.Range, BridgeMAC: h.BridgeMAC, LinkMAC: h.Desired.Links.MAC,
 			Userspace: h.Desired.OVS.DatapathType == string(topology.DatapathNetdev), Ports: ports[h.Name],
 		})
 	}

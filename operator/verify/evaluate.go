@@ -21,15 +21,16 @@ func Evaluate(exp Expected, res Results) Report {
 	e.containers()
 
 	report := Report{
-		Fabric:     exp.Fabric,
-		Passed:     true,
-		MTU:        exp.MTU,
-		Root:       exp.Root,
-		Blocked:    e.blocked(),
-		Hosts:      e.names,
-		Checks:     e.checks,
-		RTTs:       e.rtts(),
-		Throughput: e.rates(),
+		Fabric:       exp.Fabric,
+		Passed:       true,
+		MTU:          exp.MTU,
+		Root:         exp.Root,
+		Blocked:      e.blocked(),
+		Hosts:        e.names,
+		Checks:       e.checks,
+		RTTs:         e.rtts(e.small.pings),
+		UnderlayRTTs: e.rtts(e.beside()),
+		Throughput:   e.rates(),
 	}
 	for _, check := range report.Checks {
 		if check.Status == Fail {
@@ -223,14 +224,38 @@ func (e *evaluation) undirected(p Pair) Pair {
 	return p
 }
 
-func (e *evaluation) rtts() []RTT {
+func (e *evaluation) rtts(pings map[Pair]wire.PingResult) []RTT {
 	rtts := []RTT{}
 	for _, pair := range Matrix(e.exp) {
-		if result := e.small.pings[pair]; result.Received > 0 {
+		if result := pings[pair]; result.Received > 0 {
 			rtts = append(rtts, RTT{From: pair.From, To: pair.To, Min: result.Min, Avg: result.Avg, Max: result.Max})
 		}
 	}
 	return rtts
+}
+
+// beside is the pings of the underlay, and for neighbours in the tree those
+// of the fabric where it answers none.
+func (e *evaluation) beside() map[Pair]wire.PingResult {
+	ends := make(map[netip.Addr]string, len(e.exp.Hosts))
+	for _, host := range e.exp.Hosts {
+		ends[host.Underlay] = host.Name
+	}
+	pings := index(e.res.Underlay, ends)
+	for _, host := range e.exp.Hosts {
+		for _, port := range host.Ports {
+			if port.Role != "root" {
+				continue
+			}
+			up := Pair{From: host.Name, To: port.Peer}
+			for _, pair := range []Pair{up, up.reverse()} {
+				if pings[pair].Received == 0 {
+					pings[pair] = e.small.pings[pair]
+				}
+			}
+		}
+	}
+	return pings
 }
 
 func notAsked(host string) string { return host + " was not asked" }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -356,5 +357,42 @@ func TestEveryFailureHasItsCauseAndCure(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestUnderlayIsTimedBesideTheFabric(t *testing.T) {
+	exp := verifytest.Three()
+	res := verifytest.Results(exp)
+	for _, list := range res.Underlay {
+		for i := range list {
+			list[i].Avg = 7 * time.Millisecond
+		}
+	}
+	report := verify.Evaluate(exp, res)
+	if len(report.UnderlayRTTs) != 6 {
+		t.Fatalf("%d round-trip times, want 6", len(report.UnderlayRTTs))
+	}
+	for _, rtt := range report.UnderlayRTTs {
+		if rtt.Avg != 7*time.Millisecond {
+			t.Errorf("%s to %s: %s", rtt.From, rtt.To, rtt.Avg)
+		}
+	}
+}
+
+func TestUnderlayThatAnswersNoPingsIsTimedBetweenNeighbours(t *testing.T) {
+	exp := verifytest.Three()
+	res := verifytest.Results(exp)
+	lose(res.Underlay, verify.Matrix(exp)...)
+	report := verify.Evaluate(exp, res)
+	if !report.Passed {
+		t.Error(findings(report))
+	}
+	var got []string
+	for _, rtt := range report.UnderlayRTTs {
+		got = append(got, rtt.From+" "+rtt.To)
+	}
+	// The way from h2 to h3 leads through h1.
+	if diff := cmp.Diff([]string{"h1 h2", "h1 h3", "h2 h1", "h3 h1"}, got); diff != "" {
+		t.Errorf("pairs (-want +got):\n%s", diff)
 	}
 }

@@ -24,6 +24,7 @@ type Expected struct {
 type Host struct {
 	Name      string
 	Address   netip.Addr   // in the fabric
+	Underlay  netip.Addr   // where its tunnels end
 	Range     netip.Prefix // what its containers get addresses from; zero: not checked
 	BridgeMAC string       // of its bridge identifier in the spanning tree
 	LinkMAC   string       // of the Linux bridge that has its address; "": not checked

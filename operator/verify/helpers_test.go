@@ -47,6 +47,9 @@ func lose(results map[string][]wire.PingResult, pairs ...verify.Pair) {
 
 // hostOf finds the host of an address of verifytest.Hosts.
 func hostOf(address netip.Addr) string {
+	if n := address.As4(); n[0] == 192 {
+		return fmt.Sprintf("h%d", n[3])
+	}
 	return fmt.Sprintf("h%d", address.As4()[2])
 }
 

@@ -41,11 +41,15 @@ type Report struct {
 	MTU    int    `json:"mtu"`    // of the fabric, bytes
 	Root   string `json:"root"`   // the predicted root bridge's host
 	// Blocked counts the ports that the live tree keeps from forwarding.
-	Blocked    int          `json:"blocked"`
-	Hosts      []string     `json:"hosts"`
-	Checks     []Check      `json:"checks"`     // in the order of their names, then of hosts
-	RTTs       []RTT        `json:"rtts"`       // of pings between hosts
-	Throughput []Throughput `json:"throughput"` // empty unless asked for
+	Blocked int      `json:"blocked"`
+	Hosts   []string `json:"hosts"`
+	Checks  []Check  `json:"checks"` // in the order of their names, then of hosts
+	RTTs    []RTT    `json:"rtts"`   // of pings between hosts, through the fabric
+	// UnderlayRTTs are of pings between the ends of tunnels, beside the
+	// fabric. Where the underlay answers none they are those through the
+	// fabric between neighbours in its tree.
+	UnderlayRTTs []RTT        `json:"underlay_rtts"`
+	Throughput   []Throughput `json:"throughput"` // empty unless asked for
 }
 
 // Check is one thing that was tried.

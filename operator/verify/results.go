@@ -12,7 +12,8 @@ type Results struct {
 	Errors     []ProbeError // in the order of the hosts within a check
 	Trees      map[string]wire.TreeStatus
 	Pings      Pings
-	Largest    map[string]int // bytes: what still passed to all targets that packets of the MTU are lost to
+	Underlay   map[string][]wire.PingResult // between the ends of tunnels, beside the fabric
+	Largest    map[string]int               // bytes: what still passed to all targets that packets of the MTU are lost to
 	ARP        map[string][]wire.ARPResult
 	Transfers  []Transfer
 	Containers *ContainerResults // nil: not asked for

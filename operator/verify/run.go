@@ -25,6 +25,7 @@ func Run(ctx context.Context, nodes map[string]Node, exp Expected, opts Options)
 		func(ctx context.Context) error { return r.ping(ctx, deadline) },
 		r.sizes,
 		r.largest,
+		r.underlay,
 		r.arp,
 		r.iperf,
 		r.containers,
@@ -155,6 +156,31 @@ func (r *runner) ping(ctx context.Context, deadline time.Time) error {
 		r.res.Pings.Small, err = r.pings(ctx, CheckPing, r.hostPing(smallSize, false, pingCount))
 		return err
 	})
+}
+
+// underlay times the ways that tunnels take. It is for the report only: an
+// underlay that answers no pings may well carry tunnels.
+func (r *runner) underlay(ctx context.Context) error {
+	r.progress("timing the underlay")
+	answers, err := r.each(ctx, func(host Host) *wire.ProbeRequest {
+		var targets []netip.Addr
+		for _, other := range r.exp.Hosts {
+			if other.Name != host.Name && other.Underlay.Is4() { // what a host can ping
+				targets = append(targets, other.Underlay)
+			}
+		}
+		if len(targets) == 0 {
+			return nil
+		}
+		return &wire.ProbeRequest{Ping: &wire.PingRequest{
+			Targets: targets, Size: smallSize, Count: pingCount, Interval: pingInterval, Timeout: pingTimeout,
+		}}
+	})
+	r.res.Underlay = make(map[string][]wire.PingResult)
+	for _, a := range answers {
+		r.res.Underlay[a.host] = a.result.Ping
+	}
+	return err
 }
 
 func (r *runner) sizes(ctx context.Context) (err error) {

@@ -35,8 +35,8 @@ func TestRunProbesEverythingAndLeavesNothing(t *testing.T) {
 		if found := findings(report); len(found) > 0 {
 			t.Error(found)
 		}
-		if len(report.RTTs) != 6 || len(report.Throughput) != 3 {
-			t.Errorf("%d round-trip times, %d throughputs; want 6 and 3", len(report.RTTs), len(report.Throughput))
+		if len(report.RTTs) != 6 || len(report.UnderlayRTTs) != 6 || len(report.Throughput) != 3 {
+			t.Errorf("%d round-trip times, %d of the underlay, %d throughputs; want 6, 6 and 3", len(report.RTTs), len(report.UnderlayRTTs), len(report.Throughput))
 		}
 		if left := fabric.Containers(); len(left) > 0 {
 			t.Errorf("containers are left on %v", left)
@@ -180,9 +180,9 @@ func TestRunKeepsToItsLimit(t *testing.T) {
 		fabric := verifytest.New(verifytest.Hosts(20))
 		start := time.Now()
 		run(t, fabric, verify.Options{Parallel: 1})
-		// Tree, three sizes of pings and ARP, one host after the other, a
-		// millisecond each.
-		if took, want := time.Since(start), 5*20*time.Millisecond; took != want {
+		// Tree, three sizes of pings, the underlay and ARP, one host after the
+		// other, a millisecond each.
+		if took, want := time.Since(start), 6*20*time.Millisecond; took != want {
 			t.Errorf("took %v, want %v", took, want)
 		}
 	})

@@ -103,6 +103,9 @@ func (f *Fabric) probe(ctx context.Context, host verify.Host, req wire.ProbeRequ
 	case req.Tree != nil:
 		return f.tree(host), nil
 	case req.Ping != nil:
+		if !req.Ping.Source.IsValid() {
+			return f.ping(host, *req.Ping, underlay)
+		}
 		if req.Ping.Source != host.Address {
 			return wire.ProbeResult{}, fmt.Errorf("%v is not on %s", req.Ping.Source, host.Name)
 		}

@@ -40,6 +40,7 @@ func Hosts(count int) verify.Expected {
 		exp.Hosts = append(exp.Hosts, verify.Host{
 			Name:      fmt.Sprintf("h%d", i),
 			Address:   netip.AddrFrom4([4]byte{172, 17, byte(i), 1}),
+			Underlay:  netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}),
 			Range:     netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 17, byte(i), 0}), 24),
 			BridgeMAC: fmt.Sprintf("0a:00:00:00:00:%02x", i),
 			LinkMAC:   fmt.Sprintf("0a:00:00:00:01:%02x", i),
@@ -72,12 +73,15 @@ func Tree(exp verify.Expected, host string) wire.TreeStatus {
 // Container is the address of a host's probe container.
 func Container(host verify.Host) netip.Addr { return host.Address.Next() }
 
+func underlay(host verify.Host) netip.Addr { return host.Underlay }
+
 // Results is what a fabric that works as predicted gives, containers and
 // throughput included.
 func Results(exp verify.Expected) verify.Results {
 	res := verify.Results{
 		Trees:      make(map[string]wire.TreeStatus),
 		Pings:      pings(exp, func(h verify.Host) netip.Addr { return h.Address }),
+		Underlay:   pings(exp, underlay).Small,
 		ARP:        make(map[string][]wire.ARPResult),
 		Containers: &verify.ContainerResults{Addresses: make(map[string]netip.Addr), Pings: pings(exp, Container)},
 	}
