@@ -5,6 +5,8 @@ package scenarios_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -359,6 +361,33 @@ func TestFourHosts(t *testing.T) {
 		if r := w.must("apply", "--yes"); !strings.Contains(r.stdout, "Nothing to do") {
 			t.Errorf("a second apply says:\n%s", r.stdout)
 		}
+	})
+
+	step("a verification times the underlay between all hosts, and a plan goes by that", func(t *testing.T, w *world) {
+		report := w.must("verify", "--json", "--containers=false").stdout
+		var times struct {
+			Pairs []struct {
+				Average time.Duration `json:"avg_ns"`
+			} `json:"underlay_rtts"`
+		}
+		if err := json.Unmarshal([]byte(report), &times); err != nil {
+			t.Fatal(err)
+		}
+		if len(times.Pairs) != 12 {
+			t.Errorf("%d pairs are timed, want those of h1–h3 and h2–h4, which are no neighbours, too: 12", len(times.Pairs))
+		}
+		for _, pair := range times.Pairs {
+			if pair.Average <= 0 {
+				t.Errorf("a round-trip time of %s", pair.Average)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(filepath.Dir(w.file), "report.json"), []byte(report), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		file := w.read()
+		w.write(strings.Replace(file, "strategy: ring", "strategy: ring, rtt: report.json", 1))
+		w.must("plan", "--offline")
+		w.write(file)
 	})
 
 	step("the others stay connected when the root dies", func(t *testing.T, w *world) {
