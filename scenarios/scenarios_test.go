@@ -413,6 +413,31 @@ func TestFourHosts(t *testing.T) {
 		w.must("verify")
 	})
 
+	step("a host that was away when it was removed is noticed when it comes back, and cleaned", func(t *testing.T, w *world) {
+		if err := w.lab.PowerOff(t.Context(), "h4"); err != nil {
+			t.Fatal(err)
+		}
+		all := w.read()
+		w.write(strings.Replace(all, "  h4: {address: 203.0.113.14}\n", "", 1))
+		if r := w.must("apply", "--yes"); !strings.Contains(r.stdout, "warning: h4: it does not answer") {
+			t.Errorf("apply says nothing of h4:\n%s", r.stdout)
+		}
+		if err := w.lab.Start(t.Context(), "h4"); err != nil {
+			t.Fatal(err)
+		}
+		if r := w.fabric("plan", "--detailed-exitcode"); r.exit != 2 || !strings.Contains(r.stdout, "- bridge br0") {
+			t.Errorf("plan: exit status %d\n%s", r.exit, r.stdout)
+		}
+		if r := w.fabric("verify", "--containers=false"); r.exit != 1 || !strings.Contains(r.stdout, "h4 did not answer when it was removed from the file") {
+			t.Errorf("verify: exit status %d\n%s%s", r.exit, r.stdout, r.stderr)
+		}
+		w.must("apply", "--yes")
+		w.compare(map[string]string{"h4": pristine["h4"]})
+		w.must("verify", "--containers=false")
+		w.write(all)
+		w.must("apply", "--yes")
+	})
+
 	step("destroy leaves the hosts as they were before the fabric", func(t *testing.T, w *world) {
 		w.must("destroy", "--yes")
 		w.compare(pristine)

@@ -56,9 +56,14 @@ func (f *fleet) makePlan(ctx context.Context, l *loaded) (*plan.Plan, error) {
 }
 
 // planOfReachable works out the plan from the hosts that can be asked, and
-// warns of the others.
+// warns of the others, unless they were removed from the file: these may
+// well be gone for good.
 func (f *fleet) planOfReachable(ctx context.Context, l *loaded, stderr io.Writer) (*plan.Plan, error) {
-	errs := f.dial(ctx, l.targets(), l.query)
+	removed := l.removedTargets()
+	errs := f.dial(ctx, slices.Concat(l.targets(), removed), l.query)
+	for _, t := range removed {
+		delete(errs, t.Name)
+	}
 	if err := joinErrors(errs); err != nil && (len(f.observed) == 0 || ctx.Err() != nil) {
 		return nil, err
 	}

@@ -40,6 +40,7 @@ The first lab of a Debian release builds its image in /var/cache/fabric-lab.`,
 	cmd.AddCommand(
 		newLabUpCommand(&name),
 		newLabDownCommand(&name),
+		newLabStartCommand(&name),
 		newLabShCommand(&name),
 		newLabCtlCommand(&name),
 		newLabListCommand(),
@@ -108,6 +109,25 @@ a lab that failed half way or was up when this machine went down. Images stay.`,
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "lab %s: %s\n", chosen, outcome)
 			return nil
+		},
+	}
+}
+
+func newLabStartCommand(name *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "start HOST",
+		Short: "Boot a host that is off",
+		Long: `Boot a host that was powered off, and return when it is up. It has all that it
+had.`,
+		Example: `  sudo fabric lab sh h1 poweroff
+  sudo fabric lab start h1`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := openLab(*name)
+			if err != nil {
+				return err
+			}
+			return l.Start(cmd.Context(), args[0])
 		},
 	}
 }

@@ -53,7 +53,7 @@ failure comes with its cause and what to do.`,
 			if err != nil {
 				return err
 			}
-			if slices.ContainsFunc(p.Hosts, func(h plan.Host) bool { return h.Observed && len(h.Changes) > 0 }) {
+			if slices.ContainsFunc(p.Hosts, func(h plan.Host) bool { return h.Observed && !h.Removed && len(h.Changes) > 0 }) {
 				fmt.Fprintln(stderr, "warning: the hosts are not what the file says; fabric plan shows the differences")
 			}
 			report, err := verify.Run(ctx, f.nodes(), expected(l.topology, p), verify.Options{
@@ -139,6 +139,9 @@ func expected(t *topology.Topology, p *plan.Plan) verify.Expected {
 	}
 	for _, h := range p.Hosts {
 		if h.Removed {
+			if len(h.Changes) > 0 {
+				e.Removed = append(e.Removed, h.Name)
+			}
 			continue
 		}
 		e.Hosts = append(e.Hosts, verify.Host{

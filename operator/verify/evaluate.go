@@ -17,6 +17,7 @@ func Evaluate(exp Expected, res Results) Report {
 	e.mtu()
 	e.oversize()
 	e.addresses()
+	e.removed()
 	e.throughput()
 	e.containers()
 
@@ -222,6 +223,18 @@ func (e *evaluation) undirected(p Pair) Pair {
 		return p.reverse()
 	}
 	return p
+}
+
+// removed reports hosts that were away when they were removed, and have
+// come back. The others have no tunnels to them any more, but their own still
+// send, and their containers have addresses of the fabric.
+func (e *evaluation) removed() {
+	for _, host := range e.exp.Removed {
+		e.fault(Fail, CheckRemoved, host, "", "it still has a bridge, tunnels or addresses of the fabric", diagnosis{
+			cause: fmt.Sprintf("%s did not answer when it was removed from the file, and has come back", host),
+			cure:  "run fabric apply, which takes the fabric away from it, or put it into the file again",
+		})
+	}
 }
 
 func (e *evaluation) rtts(pings map[Pair]wire.PingResult) []RTT {

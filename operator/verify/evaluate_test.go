@@ -396,3 +396,16 @@ func TestUnderlayThatAnswersNoPingsIsTimedBetweenNeighbours(t *testing.T) {
 		t.Errorf("pairs (-want +got):\n%s", diff)
 	}
 }
+
+func TestHostThatComesBackAfterItsRemovalIsReported(t *testing.T) {
+	exp := verifytest.Three()
+	exp.Removed = []string{"h9"}
+	want := []finding{{
+		Where: "removed h9", Status: verify.Fail,
+		Cause: "h9 did not answer when it was removed from the file, and has come back",
+		Cure:  "run fabric apply, which takes the fabric away from it, or put it into the file again",
+	}}
+	if diff := cmp.Diff(want, findings(verify.Evaluate(exp, verifytest.Results(exp)))); diff != "" {
+		t.Error(diff)
+	}
+}

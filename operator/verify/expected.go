@@ -11,13 +11,14 @@ import (
 type Expected struct {
 	Fabric   string
 	Network  netip.Prefix
-	MTU      int    // of the fabric, bytes
-	Overhead int    // what a tunnel adds to a packet of the fabric, bytes
-	Tunnel   string // what the underlay has to let through, for people: "VXLAN (UDP port 4789)"
-	Bridge   string // the Linux bridge that containers are on
-	Protocol string // "stp" or "rstp"
-	Root     string // the root bridge's host
-	Hosts    []Host // in the order in which they are reported
+	MTU      int      // of the fabric, bytes
+	Overhead int      // what a tunnel adds to a packet of the fabric, bytes
+	Tunnel   string   // what the underlay has to let through, for people: "VXLAN (UDP port 4789)"
+	Bridge   string   // the Linux bridge that containers are on
+	Protocol string   // "stp" or "rstp"
+	Root     string   // the root bridge's host
+	Hosts    []Host   // in the order in which they are reported
+	Removed  []string // hosts that the plan knows no more, that answer, and that still have parts of the fabric
 }
 
 // Host is what the plan predicts of one host.

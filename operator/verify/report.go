@@ -23,13 +23,14 @@ const (
 	CheckOversize   = "oversize"   // packets of one byte more are refused; per direction
 	CheckAddresses  = "addresses"  // each host's address is on one machine only; per host
 	CheckThroughput = "throughput" // TCP by iperf3; per measured pair
+	CheckRemoved    = "removed"    // nothing of the fabric is left on a host that was removed from it; per host where something is
 	CheckContainers = "containers" // containers reach each other, at the MTU and not over it; per host and per direction
 )
 
 func checkNames() []string {
 	return []string{
 		CheckTree, CheckPing, CheckMTU, CheckOversize,
-		CheckAddresses, CheckThroughput, CheckContainers,
+		CheckAddresses, CheckRemoved, CheckThroughput, CheckContainers,
 	}
 }
 
