@@ -70,6 +70,9 @@ func boot(t testing.TB, scenario, name string) *world {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
+		if t.Failed() {
+			tunnels(ctx, t, l)
+		}
 		if err := l.Down(ctx); err != nil {
 			t.Error(err)
 		}
@@ -81,6 +84,18 @@ func boot(t testing.TB, scenario, name string) *world {
 	}
 	w.write(string(data))
 	return w
+}
+
+// tunnels logs what the switches of a failed test's hosts know of their
+// tunnels.
+func tunnels(ctx context.Context, t testing.TB, l *lab.Lab) {
+	for _, h := range l.Spec.Hosts {
+		out, err := l.Sh(ctx, h.Name, "sh", "-c", `
+			for what in bfd/show tnl/neigh/show "tnl/ports/show -v" ovs/route/show "dpctl/dump-flows -m"; do
+				echo "--- $what"; timeout 5 ovs-appctl $what
+			done; ip neigh show dev br-ul; tail -n 40 /var/log/openvswitch/ovs-vswitchd.log`).CombinedOutput()
+		t.Logf("%s: %v\n%s", h.Name, err, out)
+	}
 }
 
 // at is the world as a subtest sees it.
