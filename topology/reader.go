@@ -70,6 +70,11 @@ func (r *reader) sorted() Problems {
 // document parses the file, which holds one YAML document.
 func (r *reader) document(data []byte) (root value, ok bool) {
 	const start = `"fabric init" writes a file to start from`
+	if line := conflictLine(data); line > 0 {
+		r.places[""] = &token.Position{Line: line, Column: 1}
+		r.report("", "a merge conflict: keep what both sides want, and delete the marker lines (<<<<<<<, =======, >>>>>>>)", "")
+		return value{}, false
+	}
 	file, err := parseYAML(data)
 	if err != nil {
 		p := Problem{File: r.file, Message: err.Error()}
@@ -97,6 +102,16 @@ func (r *reader) document(data []byte) (root value, ok bool) {
 	r.places[""] = position(bodies[0])
 	ast.Walk(r, bodies[0])
 	return value{node: bodies[0]}, true
+}
+
+// conflictLine is the line, from 1, on which git's mark of a merge conflict begins; 0: there is none.
+func conflictLine(data []byte) int {
+	for i, line := range strings.Split(string(data), "\n") {
+		if strings.HasPrefix(line, "<<<<<<< ") {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // Visit collects anchors.
