@@ -122,20 +122,63 @@ func (b *builder) choose() {
 }
 
 // auto picks the strategy with the fewest tunnels that survives the loss of any host or link with paths of at most maxPath
-// bridges. A ring has one tunnel for each host, and its path is as long as the ring; a hub has two.
+// bridges. A ring has one tunnel for each host, and its path is as long as the ring; a hub has two. Tiers save one tunnel a group
+// over a hub, and pay with paths of 6 bridges after a failure instead of 4: they are for fabrics that are too large for a hub.
 func (b *builder) auto() (Strategy, string) {
+	strategy, why := b.autoSited()
+	if strategy != Auto {
+		return strategy, why
+	}
+	strategy, reason := b.autoFlat()
+	return strategy, reason + why
+}
+
+// autoSited is the choice by the sites of the hosts, Auto where these do not decide, with what is to be said of that.
+func (b *builder) autoSited() (Strategy, string) {
 	n := len(b.Hosts)
 	named := map[string]bool{}
+	siteless := ""
 	for _, h := range b.Hosts {
 		named[h.Site] = true
+		if h.Site == "" {
+			siteless = cmp.Or(siteless, h.Name)
+		}
 	}
+	switch {
+	case n < 3 || len(named) < 2:
+		return Auto, ""
+	case siteless != "":
+		return Auto, fmt.Sprintf("; the sites do not count, since %s has none", siteless)
+	case !b.sitesSuffice():
+		return Auto, fmt.Sprintf("; the sites do not count, since a hub of theirs would have more ports than the %d of %s", b.Tree.Protocol.MaxPorts(), b.Tree.Protocol)
+	}
+	return Sites, fmt.Sprintf("the hosts are in %d sites: a hub in each, and two tunnels to each neighbour", len(named))
+}
+
+// sitesSuffice tells whether no hub of a site would have more tunnels than its bridge can number.
+func (b *builder) sitesSuffice() bool {
+	most := b.Tree.Protocol.MaxPorts()
+	if len(b.Hosts)-1 <= most {
+		return true
+	}
+	trial := *b
+	trial.sites()
+	degree := make([]int, len(b.Hosts))
+	for _, l := range trial.links {
+		degree[l.a]++
+		degree[l.b]++
+	}
+	return slices.Max(degree) <= most
+}
+
+// autoFlat is the choice by the number of hosts alone.
+func (b *builder) autoFlat() (Strategy, string) {
+	n := len(b.Hosts)
 	switch {
 	case n == 1:
 		return Mesh, "a single host needs no tunnel"
 	case n <= 3:
 		return Mesh, fmt.Sprintf("with %d hosts a tunnel between any two is the least that survives the loss of a host", n)
-	case len(named) > 1 && !named[""]:
-		return Sites, fmt.Sprintf("the hosts are in %d sites: a hub in each, and two tunnels to each neighbour", len(named))
 	case n <= maxPath:
 		return Ring, fmt.Sprintf("a ring of %d hosts has the fewest tunnels that survive the loss of any one, and no path over %d bridges", n, maxPath)
 	case n-1 <= b.Tree.Protocol.MaxPorts():

@@ -139,6 +139,13 @@ func TestGraphHubObeysPins(t *testing.T) {
 func TestGraphAutoPicksByNumberAndSites(t *testing.T) {
 	stp := fabric(topology.Auto, numbered(300)...)
 	stp.Tree.Protocol = topology.STP
+	large, many, small := fabric(topology.Auto, numbered(600)...), fabric(topology.Auto, numbered(300)...), fabric(topology.Auto, numbered(300)...)
+	for sites, topo := range map[int]*topology.Topology{2: large, 300: many, 3: small} {
+		topo.Tree.Protocol = topology.STP
+		for i := range topo.Hosts {
+			topo.Hosts[i].Site = fmt.Sprint("s", i%sites)
+		}
+	}
 	tests := []struct {
 		topo *topology.Topology
 		want topology.Strategy
@@ -152,6 +159,10 @@ func TestGraphAutoPicksByNumberAndSites(t *testing.T) {
 		{stp, topology.Tiers},
 		{fabric(topology.Auto, numbered(5000)...), topology.Tiers},
 		{fabric(topology.Auto, "a1@a", "a2@a", "b1@b", "b2@b"), topology.Sites},
+		{fabric(topology.Auto, "a1@a", "b1@b", "b2@b"), topology.Sites}, // a mesh has as many tunnels, but its tree crosses twice
+		{small, topology.Sites},
+		{large, topology.Tiers},
+		{many, topology.Tiers},
 		{fabric(topology.Auto, "a1@a", "a2@a", "b1@b", "b2"), topology.Ring},
 	}
 	for _, tt := range tests {
