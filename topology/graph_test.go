@@ -229,7 +229,10 @@ func TestGraphErrors(t *testing.T) {
 	for _, h := range star.Hosts[1:] {
 		star.Links = append(star.Links, topology.LinkSpec{A: "h1", B: h.Name})
 	}
+	parallel := fabric(topology.Explicit, numbered(2)...)
+	parallel.Links = []topology.LinkSpec{{A: "h1", B: "h2"}, {A: "h1", B: "h2"}}
 	for want, topo := range map[string]*topology.Topology{
+		"two tunnels between h1 and h2":                                     parallel,
 		"strategy hub gives a host 299 tunnels, and stp numbers 255 ports":  stpHub,
 		"host h1 would have 299 tunnels":                                    star,
 		"the tree gets 29 hops deep after the loss of":                      fabric(topology.Ring, numbered(30)...),

@@ -22,6 +22,7 @@ func (p Protocol) MaxDepth() int {
 func (b *builder) guarantee() {
 	w := b.wiring()
 	b.checkPorts(w)
+	b.checkParallel()
 	if !b.checkConnected(w) {
 		return
 	}
@@ -45,6 +46,18 @@ func (b *builder) checkPorts(w *wiring) {
 			b.find(b.blame(), fmt.Sprintf("host %s would have %d tunnels, and %s numbers %d ports at most", b.Hosts[i].Name, len(links), b.Tree.Protocol, most),
 				"take fewer links, or protocol rstp, which numbers 4095")
 		}
+	}
+}
+
+// checkParallel finds second tunnels between two hosts, which Open vSwitch refuses.
+func (b *builder) checkParallel() {
+	seen := make(map[[2]int]bool, len(b.links))
+	for _, l := range b.links {
+		ends := [2]int{l.a, l.b}
+		if seen[ends] {
+			b.find(b.blame(), fmt.Sprintf("there would be two tunnels between %s and %s", b.Hosts[l.a].Name, b.Hosts[l.b].Name), "leave one of them out")
+		}
+		seen[ends] = true
 	}
 }
 

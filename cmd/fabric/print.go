@@ -62,6 +62,9 @@ func printNetwork(w io.Writer, p *plan.Plan) {
 	fmt.Fprintf(w, "  tree    root %s, backup %s\n", p.Graph.Root, orNone(p.Graph.Backup))
 	if len(p.Tree.Nodes) > 1 {
 		fmt.Fprintf(w, "  losses  %s\n", losses(p.Checked))
+		fmt.Fprintf(w, "  depth   %s from the root, %d after the worst failure; %s carries no more than %d\n",
+			count(p.Checked.Depth, "hop", "hops"), p.Checked.WorstDepth, strings.ToUpper(p.Protocol), topology.Protocol(p.Protocol).MaxDepth())
+		fmt.Fprintf(w, "  ports   %s\n", ports(p))
 	}
 	fmt.Fprintln(w)
 	t := newTable(w)
@@ -96,6 +99,23 @@ func losses(c topology.Checked) string {
 		first = "the loss of " + count(c.Cuts, "host or link", "hosts or links") + " would cut it in two"
 	}
 	return fmt.Sprintf("%s; at most %s on a way, %d after the worst failure", first, count(c.Bridges, "bridge", "bridges"), c.WorstBridges)
+}
+
+// ports says how near the bridge with the most tunnels is to what the protocol can number.
+func ports(p *plan.Plan) string {
+	tunnels := make(map[string]int, len(p.Hosts))
+	for _, l := range p.Graph.Links {
+		tunnels[l.A]++
+		tunnels[l.B]++
+	}
+	busiest := ""
+	for _, n := range p.Tree.Nodes {
+		if tunnels[n.Name] > tunnels[busiest] {
+			busiest = n.Name
+		}
+	}
+	return fmt.Sprintf("at most %d of the %d that %s numbers, on %s; no two tunnels between the same hosts",
+		tunnels[busiest], topology.Protocol(p.Protocol).MaxPorts(), strings.ToUpper(p.Protocol), busiest)
 }
 
 func newTable(w io.Writer) table.Writer {
