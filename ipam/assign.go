@@ -2,7 +2,6 @@ package ipam
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -22,9 +21,28 @@ type Want struct {
 	SSH    string
 }
 
+// Conflict is what stands in the way of an assignment.
+type Conflict struct {
+	Path    string // the value of the fabric file that asks for it, as hosts.h3.range
+	Message string
+}
+
+// Conflicts are all that stand in the way of an assignment.
+type Conflicts []Conflict
+
+// Error prints one conflict a line.
+func (c Conflicts) Error() string {
+	lines := make([]string, len(c))
+	for i, conflict := range c {
+		lines[i] = conflict.Path + ": " + conflict.Message
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Assign gives each host a range inside network, an IPv4 prefix. Hosts in the lock, by their name or their former one, keep
 // theirs, hosts of the lock that are no longer wanted become Removed and keep theirs reserved, and a fresh range leaves room for at least one more host while ranges
-// can still be halved. The order of hosts does not matter. The error has everything that stands in the way.
+// can still be halved. The order of hosts does not matter. The error is of type
+// Conflicts, but for a network that is none.
 func Assign(network netip.Prefix, lock Lock, hosts []Want) (Lock, error) {
 	if !network.IsValid() || !network.Addr().Is4() || network != network.Masked() || network.Bits() > minRange {
 		return Lock{}, fmt.Errorf("network %v is not an IPv4 prefix of /%d or larger", network, minRange)
@@ -32,11 +50,11 @@ func Assign(network netip.Prefix, lock Lock, hosts []Want) (Lock, error) {
 	a := newAssignment(network, lock, hosts)
 	a.keep()
 	a.pin()
-	if len(a.errs) > 0 {
-		return Lock{}, errors.Join(a.errs...)
+	if len(a.conflicts) == 0 {
+		a.fill()
 	}
-	if err := a.fill(); err != nil {
-		return Lock{}, err
+	if len(a.conflicts) > 0 {
+		return Lock{}, a.conflicts
 	}
 	a.identify()
 	return a.result, nil
@@ -49,11 +67,11 @@ func Gateway(r netip.Prefix) netip.Addr { return r.Masked().Addr().Next() }
 
 // assignment is the work of one Assign.
 type assignment struct {
-	network netip.Prefix
-	hosts   []Want // in natural order
-	known   map[string]Entry
-	result  Lock // result.Hosts runs parallel to hosts
-	errs    []error
+	network   netip.Prefix
+	hosts     []Want // in natural order
+	known     map[string]Entry
+	result    Lock // result.Hosts runs parallel to hosts
+	conflicts Conflicts
 }
 
 func newAssignment(network netip.Prefix, lock Lock, hosts []Want) *assignment {
@@ -63,20 +81,17 @@ func newAssignment(network netip.Prefix, lock Lock, hosts []Want) *assignment {
 		known:   make(map[string]Entry, len(lock.Hosts)+len(lock.Removed)),
 		result:  Lock{Network: network, Hosts: make([]Entry, len(hosts))},
 	}
-	lock, err := rename(lock, a.hosts)
-	if err != nil {
-		a.errs = append(a.errs, err)
-	}
+	lock, a.conflicts = rename(lock, a.hosts)
 	for _, e := range slices.Concat(lock.Hosts, lock.Removed) {
 		a.known[e.Name] = e
 	}
 	wanted := make(map[string]bool, len(hosts))
 	for i, h := range a.hosts {
 		if wanted[h.Name] {
-			a.errorf("host %s is given twice", h.Name)
+			a.find("hosts."+h.Name, "host %s is given twice", h.Name)
 		}
 		if strings.ContainsFunc(h.SSH, unicode.IsSpace) {
-			a.errorf("host %s: the ssh destination %q has a space in it", h.Name, h.SSH)
+			a.find("hosts."+h.Name+".ssh", "the ssh destination %q has a space in it", h.SSH)
 		}
 		wanted[h.Name] = true
 		a.result.Hosts[i] = Entry{Name: h.Name, SSH: h.SSH}
@@ -86,7 +101,7 @@ func newAssignment(network netip.Prefix, lock Lock, hosts []Want) *assignment {
 			a.result.Removed = append(a.result.Removed, e)
 		}
 		if !contains(network, e.Range) {
-			a.errorf("the network %s does not hold range %s of %s: a network can grow but not shrink under a range in use%s",
+			a.find("network", "the network %s does not hold range %s of %s: a network can grow but not shrink under a range in use%s",
 				network, e.Range, e.Name, a.releaseHint(e.Name, wanted[e.Name]))
 		}
 	}
@@ -100,9 +115,11 @@ func (a *assignment) releaseHint(name string, wanted bool) string {
 	return fmt.Sprintf("; %s is removed: \"fabric release %s\" frees its range", name, name)
 }
 
-func (a *assignment) errorf(format string, args ...any) {
-	a.errs = append(a.errs, fmt.Errorf(format, args...))
+func (a *assignment) find(path, format string, args ...any) {
+	a.conflicts = append(a.conflicts, Conflict{path, fmt.Sprintf(format, args...)})
 }
+
+func rangeOf(host string) string { return "hosts." + host + ".range" }
 
 // keep gives the hosts of the lock what they have.
 func (a *assignment) keep() {
@@ -113,7 +130,7 @@ func (a *assignment) keep() {
 		}
 		a.result.Hosts[i].ID, a.result.Hosts[i].Range = e.ID, e.Range
 		if h.Pin.IsValid() && h.Pin != e.Range {
-			a.errorf("host %s has range %s, and a host's range cannot move to %s: remove the host from the file, apply, run \"fabric release %s\", and add it with the new range",
+			a.find(rangeOf(h.Name), "host %s has range %s, and a host's range cannot move to %s: remove the host from the file, apply, run \"fabric release %s\", and add it with the new range",
 				h.Name, e.Range, h.Pin, h.Name)
 		}
 	}
@@ -127,9 +144,9 @@ func (a *assignment) pin() {
 		}
 		switch {
 		case h.Pin != h.Pin.Masked() || !h.Pin.Addr().Is4() || h.Pin.Bits() > minRange:
-			a.errorf("host %s: range %s is not an aligned IPv4 range of /%d or larger", h.Name, h.Pin, minRange)
+			a.find(rangeOf(h.Name), "host %s: range %s is not an aligned IPv4 range of /%d or larger", h.Name, h.Pin, minRange)
 		case !contains(a.network, h.Pin):
-			a.errorf("host %s: range %s is not inside the network %s", h.Name, h.Pin, a.network)
+			a.find(rangeOf(h.Name), "host %s: range %s is not inside the network %s", h.Name, h.Pin, a.network)
 		default:
 			a.result.Hosts[i].Range = h.Pin
 		}
@@ -158,13 +175,16 @@ func (a *assignment) checkOverlaps() {
 			last = i
 			continue
 		}
-		hint := ""
+		hint, asks := "", y.Name
+		if _, locked := a.known[asks]; locked {
+			asks = x.Name
+		}
 		for _, o := range []owned{x, y} {
 			if o.removed {
 				hint = a.releaseHint(o.Name, false)
 			}
 		}
-		a.errorf("range %s of %s overlaps %s of %s%s", x.Range, x.Name, y.Range, y.Name, hint)
+		a.find(rangeOf(asks), "range %s of %s overlaps %s of %s%s", x.Range, x.Name, y.Range, y.Name, hint)
 	}
 }
 
@@ -172,7 +192,7 @@ func (a *assignment) checkOverlaps() {
 // what a new fabric would give it, but no more than its share of what is free, counted as if every host had to have one of it,
 // nor more than half of the largest free block: a fabric that grows host by host reaches some hundred hosts on a /16 so, where
 // halves alone would use it up after a dozen.
-func (a *assignment) fill() error {
+func (a *assignment) fill() {
 	var missing []int
 	for i := range a.hosts {
 		if !a.result.Hosts[i].Range.IsValid() {
@@ -180,27 +200,28 @@ func (a *assignment) fill() error {
 		}
 	}
 	if len(missing) == 0 {
-		return nil
+		return
 	}
 	if len(a.known) == 0 {
-		return a.divide(missing)
+		a.divide(missing)
+		return
 	}
 	free := newSpace(a.network, a.used())
 	slot := a.slotBits()
 	for _, i := range missing {
 		largest, ok := free.largest()
 		if !ok {
-			return a.full(a.hosts[i].Name)
+			a.full(a.hosts[i].Name)
+			return
 		}
 		share := free.share(len(a.hosts))
 		a.result.Hosts[i].Range, _ = free.take(min(max(rangeBits(slot, a.hosts[i]), share, largest+1), minRange))
 	}
-	return nil
 }
 
 // divide gives equal ranges, as large as leave one more free; those with more weight first, so that nothing is lost to
 // alignment.
-func (a *assignment) divide(missing []int) error {
+func (a *assignment) divide(missing []int) {
 	order := slices.SortedStableFunc(slices.Values(missing), func(i, j int) int {
 		return cmp.Compare(units(a.hosts[j]), units(a.hosts[i]))
 	})
@@ -219,18 +240,24 @@ func (a *assignment) divide(missing []int) error {
 			for n, i := range order {
 				a.result.Hosts[i].Range = ranges[n]
 			}
-			return nil
+			return
 		}
 	}
-	return a.full("")
+	a.full("")
 }
 
-func (a *assignment) full(host string) error {
+func (a *assignment) full(host string) {
 	what := "the hosts"
 	if host != "" {
 		what = "host " + host
 	}
 	help := "take a larger network"
+	if host == "" && slices.ContainsFunc(a.hosts, func(h Want) bool { return h.Weight > 1 }) {
+		help += ", or smaller weights"
+	}
+	if slices.ContainsFunc(a.hosts, func(h Want) bool { return h.Pin.IsValid() }) {
+		help += ", or smaller pinned ranges"
+	}
 	if len(a.result.Removed) > 0 {
 		names := make([]string, len(a.result.Removed))
 		for i, e := range a.result.Removed {
@@ -238,7 +265,7 @@ func (a *assignment) full(host string) error {
 		}
 		help += `, or give up what is reserved for removed hosts ("fabric release NAME"): ` + strings.Join(names, ", ")
 	}
-	return fmt.Errorf("the network %s has no room for %s in ranges of /%d or larger: %s", a.network, what, minRange, help)
+	a.find("network", "the network %s has no room for %s in ranges of /%d or larger: %s", a.network, what, minRange, help)
 }
 
 func (a *assignment) used() []netip.Prefix {

@@ -9,7 +9,6 @@ import (
 	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
 
 	"github.com/ovsfabric/fabric/internal/natural"
 )
@@ -29,7 +28,7 @@ var (
 // type Problems and has everything that is wrong. The filename is only for messages. Where graph.rtt names a file, measured gives
 // what is in it, as WithRTT takes it; nil leaves graph.rtt out of account.
 func Parse(filename string, data []byte, measured func(path string) (map[[2]string]int64, error)) (*Topology, *Graph, error) {
-	r := &reader{file: filename, anchors: map[string]ast.Node{}, places: map[string]*token.Position{}}
+	r := newReader(filename)
 	root, ok := r.document(data)
 	if !ok {
 		return nil, nil, r.problems
@@ -57,6 +56,19 @@ func Parse(filename string, data []byte, measured func(path string) (map[[2]stri
 		return nil, nil, r.sorted()
 	}
 	return t, g, nil
+}
+
+// Locate gives problems of a file, as Parse takes it, the places of the values at their paths.
+func Locate(filename string, data []byte, problems []Problem) Problems {
+	r := newReader(filename)
+	if root, ok := r.document(data); ok {
+		r.topology(root)
+	}
+	r.problems = nil
+	for _, p := range problems {
+		r.report(p.Path, p.Message, p.Hint)
+	}
+	return r.sorted()
 }
 
 func (r *reader) topology(root value) *Topology {

@@ -21,6 +21,10 @@ type reader struct {
 	merges   int                        // how many mappings merge keys have brought
 }
 
+func newReader(file string) *reader {
+	return &reader{file: file, anchors: map[string]ast.Node{}, places: map[string]*token.Position{}}
+}
+
 // maxMerges is more than a fabric of the largest size needs, and stops merge keys that multiply each other.
 const maxMerges = 1 << 17
 

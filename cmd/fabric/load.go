@@ -42,18 +42,16 @@ func load(path string) (*loaded, error) {
 		return nil, err
 	}
 	t, graph, err := topology.Parse(path, data, func(rtt string) (map[[2]string]int64, error) { return readRTT(expand(path, rtt)) })
-	if err != nil {
-		return nil, err
-	}
 	l := &loaded{path: path, lockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock", topology: t, graph: graph}
 	if l.lockPath == path {
 		return nil, fmt.Errorf("%s: a fabric file cannot be called .lock, as the lock beside it is", path)
 	}
-	if l.written, err = os.ReadFile(l.lockPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	var readErr error
+	if l.written, readErr = os.ReadFile(l.lockPath); readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+		return nil, errors.Join(err, readErr)
 	}
-	lock, err := ipam.ParseLock(l.lockPath, l.written)
-	if err != nil {
+	lock, lockErr := ipam.ParseLock(l.lockPath, l.written)
+	if err := errors.Join(err, lockErr); err != nil {
 		return nil, err
 	}
 	wants := make([]ipam.Want, 0, len(t.Hosts))
@@ -61,10 +59,23 @@ func load(path string) (*loaded, error) {
 		wants = append(wants, ipam.Want{Name: h.Name, Was: h.Was, Weight: h.Weight, Pin: h.Range, SSH: destination(h)})
 	}
 	if l.lock, err = ipam.Assign(t.Network, lock, wants); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, located(path, data, err)
 	}
 	l.recognizeRenamed()
 	return l, nil
+}
+
+// located gives what stands in the way of the ranges its places in the file.
+func located(path string, data []byte, err error) error {
+	conflicts, ok := errors.AsType[ipam.Conflicts](err)
+	if !ok {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	var problems []topology.Problem
+	for _, c := range conflicts {
+		problems = append(problems, topology.Problem{Path: c.Path, Message: c.Message})
+	}
+	return topology.Locate(path, data, problems)
 }
 
 // recognizeRenamed has nothing torn down on a machine that is in the file
