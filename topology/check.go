@@ -36,7 +36,10 @@ func (t *Topology) checkHosts() []finding {
 func (t *Topology) checkFormerNames() []finding {
 	var findings []finding
 	names := t.names()
-	now := map[string]string{}
+	now, was := map[string]string{}, map[string]string{}
+	for _, h := range t.Hosts {
+		was[h.Name] = h.Was
+	}
 	for _, h := range t.Hosts {
 		if h.Was == "" {
 			continue
@@ -45,6 +48,9 @@ func (t *Topology) checkFormerNames() []finding {
 		switch other := now[h.Was]; {
 		case !label.MatchString(h.Was):
 			findings = append(findings, finding{path, fmt.Sprintf("%q is not a host name: lower case letters, digits and dashes", h.Was), ""})
+		case names[h.Was] && was[h.Was] != "":
+			findings = append(findings, finding{path, fmt.Sprintf("there is a host %s still, which was %s", h.Was, was[h.Was]),
+				"names that pass from host to host take a step each: rename to a name that is new, apply, and rename on from there"})
 		case names[h.Was]:
 			findings = append(findings, finding{path, "there is a host " + h.Was + " still", "a renamed host is in the file by its new name only"})
 		case other != "":

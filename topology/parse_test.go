@@ -157,7 +157,7 @@ func TestParseProblems(t *testing.T) {
 			"f:6:36: hosts.h2.range: 172.17.32.0/19 overlaps 172.17.0.0/18 of host h1", "f:7:36: hosts.h3.range: 10.0.0.0/18 is not inside the network 172.17.0.0/16", "f:8:36: hosts.h4.range: 172.17.64.0/30 is too small", "f:9:36: hosts.h5.range: 172.17.65.0/18 has bits set"}},
 		{"weight", head + "hosts:\n  h1: {address: 192.0.2.11, weight: 0}\n", []string{"f:5:37: hosts.h1.weight: 0 is not in the range 1 to 65536"}},
 		{"former names", head + "hosts:\n  h1: {address: 192.0.2.11, was: h2}\n  h2: {address: 192.0.2.12, was: A}\n  h3: {address: 192.0.2.13, was: h9}\n  h4: {address: 192.0.2.14, was: h9}\n", []string{
-			"f:5:34: hosts.h1.was: there is a host h2 still; a renamed host", `f:6:34: hosts.h2.was: "A" is not a host name`, "f:8:34: hosts.h4.was: host h3 was h9 too; only one"}},
+			"f:5:34: hosts.h1.was: there is a host h2 still, which was A; names that pass", `f:6:34: hosts.h2.was: "A" is not a host name`, "f:8:34: hosts.h4.was: host h3 was h9 too; only one"}},
 		{"tunnel keys and ports", head + hosts + "tunnel: {type: vxlan, key: 16777216, port: 0}\n", []string{"f:8:28: tunnel.key: 16777216 is not in the range 0 to 16777215", "f:8:44: tunnel.port: 0 is not in the range"}},
 		{"GRE port", head + hosts + "tunnel: {type: gre, port: 1}\n", []string{"f:8:27: tunnel.port: GRE has no ports"}},
 		{"no such choice", head + hosts + "datapath: fast\n", []string{`f:8:11: datapath: "fast" is none of auto, system, netdev`}},
