@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -101,10 +102,21 @@ func (b *builder) checkPaths(c Checked) {
 	switch most := b.Tree.Protocol.MaxDepth(); {
 	case c.WorstDepth > most:
 		b.find(b.blame(), fmt.Sprintf("the tree gets %d hops deep%s, and %s carries no more than %d", c.WorstDepth, after(c.Deepest), b.Tree.Protocol, most),
-			"take strategy hub or auto, or a larger graph.degree")
+			b.shallower())
 	case c.WorstBridges > maxPath:
 		b.warnf("the longest path has %d bridges%s; 802.1D advises at most %d", c.WorstBridges, after(c.Longest), maxPath)
 	}
+}
+
+// shallower is what makes a tree less deep.
+func (b *builder) shallower() string {
+	switch b.strategy {
+	case Explicit:
+		return "add links between the middle and the ends, or take strategy auto"
+	case Sparse:
+		return "take strategy hub or auto, or a larger graph.degree"
+	}
+	return "take strategy hub or auto"
 }
 
 // names lists some names, and how many more there are.
@@ -116,7 +128,7 @@ func names(list []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
 }
 
-// cuts finds the bridges and the wires whose loss leaves the others in pieces (Hopcroft and Tarjan, 1973), by depth-first
+// cuts finds the bridges and the wires, both in their order, whose loss leaves the others in pieces (Hopcroft and Tarjan, 1973), by depth-first
 // search without recursion, since a graph may be one long chain.
 func (w *wiring) cuts() (bridges, wires []int) {
 	type frame struct{ bridge, via, next, children int }
@@ -168,5 +180,6 @@ func (w *wiring) cuts() (bridges, wires []int) {
 			bridges = append(bridges, b)
 		}
 	}
+	slices.Sort(wires)
 	return bridges, wires
 }
