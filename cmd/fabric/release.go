@@ -20,7 +20,7 @@ not contacted. One on which the fabric's parts were not taken away may go on
 using its addresses, so it is only released with --force.`,
 		Example: `  fabric release h9
   fabric release --force h9            # it is gone for good`,
-		Args: cobra.ExactArgs(1),
+		Args: oneHost,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := load(o.file)
 			if err != nil {
@@ -42,4 +42,11 @@ using its addresses, so it is only released with --force.`,
 	}
 	c.Flags().BoolVar(&force, "force", false, "release a host that was not cleared, for it is gone for good")
 	return c
+}
+
+func oneHost(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return fmt.Errorf("%s takes the name of one removed host, not %d: the lock lists them", cmd.CommandPath(), len(args))
 }
