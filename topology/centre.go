@@ -10,7 +10,7 @@ import (
 const centreWork = 200_000
 
 // centre chooses what is still open of root and backup root: the pair with the smallest mean path over all pairs of hosts, then
-// the shortest longest path, then the least depth, in normal state and then once the root is lost, then the first names. Paths
+// the shortest longest path, then the least depth, in normal state and then once the root is lost, then the lowest identifiers. Paths
 // are measured in hops, or in round-trip times where these are given.
 func (b *builder) centre() {
 	if b.root != none && b.backup != none {

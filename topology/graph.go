@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"github.com/ovsfabric/fabric/internal/natural"
 )
 
 // Graph is which hosts have a tunnel to each other.
@@ -33,7 +35,7 @@ func (t *Topology) Graph() (*Graph, error) {
 	return g, nil
 }
 
-// builder is a graph on its way, hosts by their index in natural order.
+// builder is a graph on its way, hosts by their index in order of their identifiers, or in natural order where these are not known.
 type builder struct {
 	*Topology
 	index        map[string]int
@@ -50,6 +52,7 @@ func (t *Topology) build() (*Graph, []finding) {
 	if len(t.Hosts) == 0 {
 		return nil, t.checkHosts()
 	}
+	t = t.byID()
 	b := &builder{Topology: t, index: make(map[string]int, len(t.Hosts)), root: none, backup: none}
 	for i, h := range t.Hosts {
 		b.index[h.Name] = i
@@ -71,6 +74,19 @@ func (t *Topology) build() (*Graph, []finding) {
 		return nil, b.findings
 	}
 	return b.result(), nil
+}
+
+// byID is the topology with its hosts in order of their identifiers.
+func (t *Topology) byID() *Topology {
+	c := *t
+	c.Hosts = slices.SortedStableFunc(slices.Values(t.Hosts), func(x, y Host) int { return cmp.Compare(t.IDs[x.Name], t.IDs[y.Name]) })
+	return &c
+}
+
+// ends are the indices of two hosts, the lower first.
+func (b *builder) ends(x, y string) [2]int {
+	i, j := b.index[x], b.index[y]
+	return [2]int{min(i, j), max(i, j)}
 }
 
 func (b *builder) find(path, message, hint string) {
@@ -108,7 +124,7 @@ func (b *builder) choose() {
 	case Tiers:
 		b.pinCentre(func(int) bool { return true })
 		lay := func(root, backup int) []pair { return tiers(b.Hosts, b.delays, root, backup) }
-		if b.delays != nil { // by name any two are as good as the first
+		if b.delays != nil { // by hops any two are as good as the first
 			b.moveCentre(lay)
 		}
 		b.links = lay(b.root, b.backup)
@@ -116,7 +132,8 @@ func (b *builder) choose() {
 		b.sites()
 	case Explicit:
 		for _, l := range b.Links {
-			b.links = append(b.links, pair{b.index[l.A], b.index[l.B], cmp.Or(l.Cost, DefaultCost)})
+			ends := b.ends(l.A, l.B)
+			b.links = append(b.links, pair{ends[0], ends[1], cmp.Or(l.Cost, DefaultCost)})
 		}
 	}
 }
@@ -228,7 +245,7 @@ func (b *builder) pinCentre(suits func(i int) bool) {
 	}
 }
 
-// centralOrder is in which order hosts come into question as the root of a star: by name, or by how near the others are. A host
+// centralOrder is in which order hosts come into question as the root of a star: by identifier, or by how near the others are. A host
 // that is lost does not count.
 func (b *builder) centralOrder(lost int) []int {
 	if b.delays == nil {
@@ -237,9 +254,14 @@ func (b *builder) centralOrder(lost int) []int {
 	return b.delays.nearest(len(b.Hosts), lost)
 }
 
+// byName are the hosts in natural order.
+func (b *builder) byName() []int {
+	return slices.SortedFunc(slices.Values(indices(len(b.Hosts))), func(i, j int) int { return natural.Compare(b.Hosts[i].Name, b.Hosts[j].Name) })
+}
+
 func (b *builder) ringOrder() []int {
 	if b.delays == nil {
-		return indices(len(b.Hosts))
+		return b.byName()
 	}
 	return b.delays.tour(len(b.Hosts))
 }
@@ -283,7 +305,7 @@ func (b *builder) setCosts() {
 		}
 	}
 	for i, l := range b.Links {
-		at, ok := chosen[[2]int{b.index[l.A], b.index[l.B]}]
+		at, ok := chosen[b.ends(l.A, l.B)]
 		if !ok {
 			b.find(fmt.Sprintf("links[%d]", i), fmt.Sprintf("strategy %s makes no link between %s and %s whose cost could be set", b.strategy, l.A, l.B),
 				`with "strategy: explicit" the file's links are the graph`)
@@ -293,7 +315,7 @@ func (b *builder) setCosts() {
 	}
 }
 
-// wiring numbers each host's ports by its peer, which breaks ties as identities in order of the names do.
+// wiring numbers each host's ports by its peer, which breaks ties as the identifiers do.
 func (b *builder) wiring() *wiring { return newWiring(len(b.Hosts), b.wires(b.links)) }
 
 func (b *builder) wires(links []pair) []wire {
@@ -309,10 +331,19 @@ func (b *builder) result() *Graph {
 	if b.backup != b.root {
 		g.Backup = b.Hosts[b.backup].Name
 	}
+	place := make([]int, len(b.Hosts)) // in natural order
+	names := make([]string, len(b.Hosts))
+	for p, i := range b.byName() {
+		place[i], names[p] = p, b.Hosts[i].Name
+	}
+	for i, l := range b.links {
+		x, y := place[l.a], place[l.b]
+		b.links[i].a, b.links[i].b = min(x, y), max(x, y)
+	}
 	slices.SortFunc(b.links, func(x, y pair) int { return cmp.Or(cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b)) })
 	g.Links = make([]Link, len(b.links))
 	for i, l := range b.links {
-		g.Links[i] = Link{b.Hosts[l.a].Name, b.Hosts[l.b].Name, l.cost}
+		g.Links[i] = Link{names[l.a], names[l.b], l.cost}
 	}
 	return g
 }

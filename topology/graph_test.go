@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/ovsfabric/fabric/internal/natural"
 	"github.com/ovsfabric/fabric/topology"
 )
 
@@ -172,6 +173,30 @@ func TestGraphAutoPicksByNumberAndSites(t *testing.T) {
 		}
 		if d := tree(tt.topo, g, "").Diameter; d > 7 || len(g.Warnings) > 0 {
 			t.Errorf("%d hosts by %s: %d bridges on the longest path, warnings %q", len(tt.topo.Hosts), g.Strategy, d, g.Warnings)
+		}
+	}
+}
+
+func TestGraphKeepsItsHubsWhenAHostOfTheFirstNameComes(t *testing.T) {
+	ids := map[string]int{"a0": 99}
+	for i, name := range numbered(30) {
+		ids[name] = i + 1
+	}
+	for _, strategy := range []topology.Strategy{topology.Hub, topology.Tiers, topology.Sites} {
+		before, after := fabric(strategy, numbered(30)...), fabric(strategy, append([]string{"a0"}, numbered(30)...)...)
+		for _, topo := range []*topology.Topology{before, after} {
+			for i, h := range topo.Hosts {
+				topo.Hosts[i].Site = fmt.Sprint("s", ids[h.Name]%3)
+			}
+		}
+		g := graph(t, after.WithIDs(ids))
+		if changed, own := difference(graph(t, before), g, "a0"); changed != 2 || own != 2 {
+			t.Errorf("%s: %d tunnels change, %d of them the new host's; want 2 and 2", strategy, changed, own)
+		}
+		if !slices.IsSortedFunc(g.Links, func(x, y topology.Link) int {
+			return natural.Compare(x.A+" "+x.B, y.A+" "+y.B)
+		}) {
+			t.Errorf("%s: links out of order: %v", strategy, g.Links)
 		}
 	}
 }

@@ -54,7 +54,8 @@ func newDelays(rtt map[[2]string]int64, index map[string]int) *delays {
 	d := &delays{known: make(map[[2]int]int64, len(rtt)), hosts: len(index)}
 	all := make([]int64, 0, len(rtt))
 	for names, rtt := range rtt {
-		d.known[[2]int{index[names[0]], index[names[1]]}] = rtt
+		a, b := index[names[0]], index[names[1]]
+		d.known[[2]int{min(a, b), max(a, b)}] = rtt
 		all = append(all, rtt)
 	}
 	slices.Sort(all)

@@ -142,7 +142,7 @@ func drawnGroups(hosts []Host, root, backup int) [][]int {
 	return groups
 }
 
-// hubs chooses the hub of a group of hosts: the first by name, or by round-trip times the one through which the group's paths are
+// hubs chooses the hub of a group of hosts: the first, or by round-trip times the one through which the group's paths are
 // the shortest in all.
 type hubs struct {
 	*delays
@@ -200,7 +200,7 @@ func siteHubs(hosts []Host, h hubs, root, backup int) []pair {
 	return p.list
 }
 
-// siteCentres lists the sites, the root's first, then the backup's if that is another, then the rest as the hosts name them.
+// siteCentres lists the sites, the root's first, then the backup's if that is another, then the rest in order of their first hosts.
 func siteCentres(hosts []Host, h hubs, root, backup int) []site {
 	members := groupSites(hosts)
 	at := func(host int) int {
@@ -239,7 +239,7 @@ func siteCentres(hosts []Host, h hubs, root, backup int) []site {
 	return sites
 }
 
-// groupSites lists the hosts of each site, the sites as the hosts name them.
+// groupSites lists the hosts of each site, the sites in order of their first hosts.
 func groupSites(hosts []Host) [][]int {
 	place := map[string]int{}
 	var groups [][]int

@@ -72,6 +72,16 @@ type Topology struct {
 	Hosts       []Host              // in natural order of their names
 	Links       []LinkSpec          // in the order of the file
 	RTT         map[[2]string]int64 // what WithRTT was given: microseconds, by two hosts in natural order
+	IDs         map[string]int      // what WithIDs was given, by host
+}
+
+// WithIDs returns a copy of the topology whose graph prefers the hosts with the lower of the given identifiers where hosts are as
+// good as each other, as spanning tree does, instead of the first by name. So a host that comes later or takes another name moves
+// no root and no hub.
+func (t *Topology) WithIDs(ids map[string]int) *Topology {
+	c := *t
+	c.IDs = ids
+	return &c
 }
 
 // Tunnel is how every tunnel of the fabric encapsulates.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,26 @@ func load(path string) (*loaded, error) {
 		return nil, located(path, data, err)
 	}
 	l.recognizeRenamed()
-	return l, nil
+	return l, l.orderByID()
+}
+
+// orderByID has the graph prefer hosts as the lock numbers them, where that is not the order of their names, in which the graph
+// was made: a host that comes or is renamed later shall move no root.
+func (l *loaded) orderByID() error {
+	ids := make(map[string]int, len(l.lock.Hosts))
+	for _, e := range l.lock.Hosts {
+		ids[e.Name] = e.ID
+	}
+	l.topology = l.topology.WithIDs(ids)
+	if slices.IsSortedFunc(l.lock.Hosts, func(a, b ipam.Entry) int { return cmp.Compare(a.ID, b.ID) }) {
+		return nil
+	}
+	graph, err := l.topology.Graph()
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.path, err)
+	}
+	l.graph = graph
+	return nil
 }
 
 // located gives what stands in the way of the ranges its places in the file.
