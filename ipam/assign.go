@@ -296,16 +296,21 @@ func units(h Want) int { return 1 << log2(max(h.Weight, 1)) }
 // log2 rounds up; n is 1 or more, and what is beyond the IPv4 address space counts as the whole of it.
 func log2(n int) int { return min(bits.Len(uint(n-1)), 32) }
 
-// identify gives each new host the smallest ID that nobody has.
+// identify gives each new host an ID above all others, since among equals the host with the lowest is the root: a newcomer that
+// took one that was released would move it. Past the last ID it takes the lowest that nobody has.
 func (a *assignment) identify() {
 	taken := make(map[int]bool, len(a.known))
+	next := 1
 	for _, e := range a.known {
 		taken[e.ID] = true
+		next = max(next, e.ID+1)
 	}
-	next := 1
 	for i := range a.result.Hosts {
 		if a.result.Hosts[i].ID != 0 {
 			continue
+		}
+		if next > MaxID {
+			next = 1
 		}
 		for taken[next] {
 			next++

@@ -112,18 +112,34 @@ func TestAssignReservesForRemovedHost(t *testing.T) {
 	}
 }
 
-func TestReleaseGivesRangeAndIDToTheNext(t *testing.T) {
+func TestReleaseGivesRangeToTheNext(t *testing.T) {
 	lock := assign(t, network, assign(t, network, ipam.Lock{}, "h1", "h2", "h3"), "h1", "h3")
 	released, err := lock.Release("h2")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"h1#1 172.17.0.0/18", "h3#3 172.17.128.0/18", "h4#2 172.17.64.0/19"}
+	want := []string{"h1#1 172.17.0.0/18", "h3#3 172.17.128.0/18", "h4#4 172.17.64.0/19"}
 	if diff := cmp.Diff(want, ranges(assign(t, network, released, "h1", "h3", "h4"))); diff != "" {
 		t.Errorf("ranges (-want +got):\n%s", diff)
 	}
 	if _, err := lock.Release("h1"); err == nil {
 		t.Error("a host of the fabric was released")
+	}
+}
+
+// TestNewHostComesAfterOthersInIdentity has a released ID not go to a newcomer, who would be preferred as root by it.
+func TestNewHostComesAfterOthersInIdentity(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		taken int
+		want  int
+	}{{"the next", 7, 8}, {"the lowest that is free once the last is taken", ipam.MaxID, 1}} {
+		t.Run(tt.name, func(t *testing.T) {
+			lock := ipam.Lock{Network: network, Hosts: []ipam.Entry{{Name: "h9", ID: tt.taken, Range: netip.MustParsePrefix("172.17.0.0/18")}}}
+			if e, _ := assign(t, network, lock, "h9", "h1").Entry("h1"); e.ID != tt.want {
+				t.Errorf("ID %d, want %d", e.ID, tt.want)
+			}
+		})
 	}
 }
 

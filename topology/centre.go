@@ -77,7 +77,7 @@ func (b *builder) moveCentre(lay func(root, backup int) []pair) {
 		if s.compare(best) < 0 {
 			best = s
 		}
-		if pair[0] == b.root && s.normal.sum <= now.normal.sum && s.after.compare(keep.after) < 0 {
+		if s.normal.compare(now.normal) <= 0 && s.after.compare(keep.after) < 0 {
 			keep = s
 		}
 	}
@@ -85,7 +85,7 @@ func (b *builder) moveCentre(lay func(root, backup int) []pair) {
 	case longer(now.normal, best.normal):
 		b.root, b.backup = best.pair[0], best.pair[1]
 	case longer(now.after, keep.after):
-		b.backup = keep.pair[1]
+		b.root, b.backup = keep.pair[0], keep.pair[1]
 	}
 }
 
