@@ -15,16 +15,21 @@ type Outcome struct {
 	Diameter int            `json:"diameter"`  // bridges on the longest path, both ends counted
 	Rerouted int            `json:"rerouted"`  // hosts that are reached over a link that carried nothing before
 	OutageMS int            `json:"outage_ms"` // expected, until they are; 0: nothing stops
-	Tree     *topology.Tree `json:"-"`
+	Tree     *topology.Tree `json:"-"`         // what Fail leaves
 }
 
 // Fail predicts what all of the failures together leave.
 func (p *Plan) Fail(failures ...topology.Failure) Outcome {
 	tree := p.Tree.After(failures...)
-	rerouted, hops := tree.Rerouted(p.Tree)
+	o := p.outcome(tree.Loss(p.Tree), failures...)
+	o.Tree = tree
+	return o
+}
+
+func (p *Plan) outcome(l topology.Loss, failures ...topology.Failure) Outcome {
 	o := Outcome{
-		Root: tree.MainRoot(), CutOff: tree.CutOff(), Diameter: tree.Diameter,
-		Rerouted: rerouted, OutageMS: outage(topology.Protocol(p.Protocol), hops, tree.Circulates(p.Tree)), Tree: tree,
+		Root: l.Root, CutOff: l.CutOff, Diameter: l.Diameter,
+		Rerouted: l.Rerouted, OutageMS: outage(topology.Protocol(p.Protocol), l.Hops, l.Circulates),
 	}
 	for _, f := range failures {
 		o.Failures = append(o.Failures, f.String())
@@ -33,12 +38,11 @@ func (p *Plan) Fail(failures ...topology.Failure) Outcome {
 }
 
 // WorstFailures are the single failures that cut a host off or make traffic wait, the worst first: those that cut off the most
-// hosts, then those that reroute the most, then the longest outages, then the longest paths.
+// hosts, then those that reroute the most, then the longest outages, then the longest paths. Their outcomes have no tree.
 func (p *Plan) WorstFailures() []Outcome {
 	worst := []Outcome{}
-	for _, f := range p.Tree.Failures() {
-		if o := p.Fail(f); o.OutageMS > 0 || len(o.CutOff) > 0 {
-			o.Tree = nil // thousands of them would not fit
+	for f, l := range p.Tree.Losses() {
+		if o := p.outcome(l, f); o.OutageMS > 0 || len(o.CutOff) > 0 {
 			worst = append(worst, o)
 		}
 	}

@@ -55,11 +55,15 @@ func (w *wiring) check(rank []int, name func(bridge int) string) Checked {
 			continue
 		}
 		if t.size[b] > 1 { // no way leads over a leaf of the tree
-			depth, diameter := t.loseBridge(b)
+			t.loseBridge(b)
+			depth, diameter := t.reach()
+			t.restore()
 			note(depth, diameter, func() string { return "host " + name(b) })
 		}
 		// A link that is not in the tree carries nothing, and the tree stays the same without it.
-		depth, diameter := t.loseUplink(b)
+		t.loseUplink(b)
+		depth, diameter := t.reach()
+		t.restore()
 		note(depth, diameter, func() string { return fmt.Sprintf("the link between %s and %s", name(min(b, up)), name(max(b, up))) })
 	}
 	return c

@@ -1,7 +1,6 @@
 package topology
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,94 +83,4 @@ func (t *Tree) After(failures ...Failure) *Tree {
 		}
 	}
 	return Simulate(bridges, edges)
-}
-
-// Failures lists the single failures that can matter to the others: hosts, in the order of the nodes, and the links that carry
-// frames, in the order of the edges. A host at the end of every path, and a link that is blocked, are not among them.
-func (t *Tree) Failures() []Failure {
-	inner := make(map[string]bool)
-	for _, n := range t.Nodes {
-		if n.Parent == "" {
-			inner[n.Name] = true
-		} else {
-			inner[n.Parent] = true
-		}
-	}
-	var list []Failure
-	for _, n := range t.Nodes {
-		if inner[n.Name] {
-			list = append(list, Failure{Host: n.Name})
-		}
-	}
-	for i := 0; i < len(t.Ports); i += 2 {
-		if a := t.Ports[i]; a.State == Forwarding && t.Ports[i+1].State == Forwarding {
-			list = append(list, Failure{A: a.Bridge, B: a.Peer})
-		}
-	}
-	return list
-}
-
-// Rerouted tells how many bridges have another path to their root than in the tree before, because it crosses a link that
-// carried no frames then, and how many hops from the root the farthest such link ends. Where it is 0, no path between two
-// bridges that are still connected has changed, since what forwards did so before.
-func (t *Tree) Rerouted(before *Tree) (bridges, hops int) {
-	outward := slices.Clone(t.Nodes)
-	slices.SortStableFunc(outward, func(a, b Node) int { return cmp.Compare(a.Depth, b.Depth) })
-	rerouted := make(map[string]bool)
-	for _, n := range outward {
-		switch {
-		case n.Parent == "":
-			continue
-		case before.Node(n.Name).Parent != n.Parent && before.Node(n.Parent).Parent != n.Name:
-			hops = n.Depth
-		case !rerouted[n.Parent]:
-			continue
-		}
-		rerouted[n.Name] = true
-	}
-	return len(rerouted), hops
-}
-
-// Circulates tells whether a piece of the tree has lost the root that it had in the tree before and still has a loop: what its
-// bridges have heard of the old root can then go round until it has aged.
-func (t *Tree) Circulates(before *Tree) bool {
-	bridges, links := make(map[string]int), make(map[string]int)
-	for _, n := range t.Nodes {
-		bridges[n.Root]++
-	}
-	for _, e := range t.edges {
-		links[t.Node(e.A).Root]++
-	}
-	return slices.ContainsFunc(t.Nodes, func(n Node) bool { return before.Node(n.Name).Root != n.Root && links[n.Root] >= bridges[n.Root] })
-}
-
-// CutOff lists the bridges outside of the largest piece, in the order of the nodes. Of pieces of equal size the one with the
-// better root counts as the larger.
-func (t *Tree) CutOff() []string {
-	main := t.MainRoot()
-	cut := []string{}
-	for _, n := range t.Nodes {
-		if n.Root != main {
-			cut = append(cut, n.Name)
-		}
-	}
-	return cut
-}
-
-// MainRoot is the root of the largest piece, empty where there is no bridge.
-func (t *Tree) MainRoot() string {
-	size := make(map[string]int)
-	for _, n := range t.Nodes {
-		size[n.Root]++
-	}
-	best := none
-	for i, b := range t.bridges {
-		if best == none || cmp.Or(cmp.Compare(size[t.bridges[best].Name], size[b.Name]), b.compare(t.bridges[best])) < 0 {
-			best = i
-		}
-	}
-	if best == none {
-		return ""
-	}
-	return t.bridges[best].Name
 }

@@ -58,6 +58,9 @@ type Tree struct {
 	edges   []Edge
 	node    map[string]int
 	port    map[[2]string]int
+	wiring  *wiring // of the bridges and edges, by their index
+	forest  *forest
+	rank    []int
 }
 
 // Node is a bridge's place in the tree.
@@ -88,15 +91,14 @@ func Simulate(bridges []Bridge, edges []Edge) *Tree {
 	for i, b := range bridges {
 		t.node[b.Name] = i
 	}
-	var w *wiring
-	w, t.edges = wired(bridges, edges, t.node)
-	rank := identified(bridges)
-	f := w.settle(rank)
-	t.Diameter = f.reach().diameter
-	t.addNodes(bridges, f)
-	t.addPorts(w, f, rank)
-	if len(rank) > 0 {
-		t.Root = bridges[rank[0]].Name
+	t.wiring, t.edges = wired(bridges, edges, t.node)
+	t.rank = identified(bridges)
+	t.forest = t.wiring.settle(t.rank)
+	t.Diameter = t.forest.reach().diameter
+	t.addNodes()
+	t.addPorts()
+	if len(t.rank) > 0 {
+		t.Root = bridges[t.rank[0]].Name
 	}
 	return t
 }
@@ -124,23 +126,25 @@ func identified(bridges []Bridge) []int {
 	return rank
 }
 
-func (t *Tree) addNodes(bridges []Bridge, f *forest) {
-	for i, b := range bridges {
-		n := Node{Name: b.Name, Root: bridges[f.root[i]].Name, RootPathCost: uint32(min(f.cost[i], math.MaxUint32)), Depth: f.depth[i]}
+func (t *Tree) addNodes() {
+	f := t.forest
+	for i, b := range t.bridges {
+		n := Node{Name: b.Name, Root: t.bridges[f.root[i]].Name, RootPathCost: uint32(min(f.cost[i], math.MaxUint32)), Depth: f.depth[i]}
 		if f.via[i] != none {
-			n.Parent = bridges[f.parent[i]].Name
+			n.Parent = t.bridges[f.parent[i]].Name
 		}
 		t.Nodes = append(t.Nodes, n)
 	}
 }
 
-func (t *Tree) addPorts(w *wiring, f *forest, rank []int) {
-	place := make([]int, len(rank))
-	for p, b := range rank {
+func (t *Tree) addPorts() {
+	f := t.forest
+	place := make([]int, len(t.rank))
+	for p, b := range t.rank {
 		place[b] = p
 	}
 	for i, e := range t.edges {
-		a, b := w.wires[i].ends[0], w.wires[i].ends[1]
+		a, b := t.wiring.wires[i].ends[0], t.wiring.wires[i].ends[1]
 		roles := [2]Role{RoleDesignated, RoleDesignated}
 		switch {
 		case f.via[a] == i:

@@ -24,7 +24,9 @@ type trial struct {
 	tail    []span  // of those from the i-th on
 	queue   queue
 	height  []int // of the branch below each bridge that settled anew
-	changed []int
+	changed []int // the bridges below the loss; now.order has them too, as they settled
+	top     int   // of the old subtree that the loss takes apart
+	without int   // the wire that is lost; none: the bridge at the top is
 }
 
 // span is what a set of a tree's bridges measures.
@@ -109,27 +111,27 @@ func (t *trial) with(s span, x tip) span {
 	return s
 }
 
-// loseBridge gives depth and diameter, as in reach, after the loss of a bridge that is not the root.
-func (t *trial) loseBridge(lost int) (depth, diameter int) {
+// loseBridge settles what the loss of a bridge that is not the root leaves, until restore.
+func (t *trial) loseBridge(lost int) {
 	place := t.place[lost]
 	t.place[lost] = none
+	t.top, t.without = lost, none
 	t.changed = append(t.changed[:0], t.walk[t.at[lost]+1:t.at[lost]+t.size[lost]]...)
-	depth, diameter = t.measure(lost, none)
+	t.settle()
 	t.place[lost] = place
-	return depth, diameter
 }
 
-// loseUplink gives the same after the loss of the wire at a bridge's root port.
-func (t *trial) loseUplink(b int) (depth, diameter int) {
+// loseUplink does the same for the loss of the wire at a bridge's root port.
+func (t *trial) loseUplink(b int) {
+	t.top, t.without = b, t.before.via[b]
 	t.changed = append(t.changed[:0], t.walk[t.at[b]:t.at[b]+t.size[b]]...)
-	return t.measure(b, t.before.via[b])
+	t.settle()
 }
 
-// measure settles the changed bridges, all that are left of the subtree at top, without a wire.
-func (t *trial) measure(top, without int) (depth, diameter int) {
-	t.settle(top, without)
-	s := t.head[t.at[top]]
-	rest := t.tail[t.at[top]+t.size[top]]
+// reach gives depth and diameter, as in a forest's reach, of what a loss leaves. It is asked once.
+func (t *trial) reach() (depth, diameter int) {
+	end := t.at[t.top] + t.size[t.top]
+	s, rest := t.head[t.at[t.top]], t.tail[end]
 	if rest.ends[0].bridge != none {
 		s = t.with(t.with(s, rest.ends[0]), rest.ends[1])
 		s.depth = max(s.depth, rest.depth)
@@ -141,27 +143,31 @@ func (t *trial) measure(top, without int) (depth, diameter int) {
 		up := t.now.parent[b]
 		switch {
 		case up == none:
-		case t.outside(up, top):
+		case t.outside(up):
 			s = t.with(s, tip{up, t.height[b] + 1})
 		default:
 			inside = max(inside, t.height[up]+t.height[b]+1)
 			t.height[up] = max(t.height[up], t.height[b]+1)
 		}
 	}
-	t.restore(top)
 	return max(s.depth, deepest), max(s.hops, inside) + 1
 }
 
-// outside tells whether a bridge is not in the old subtree at top.
-func (t *trial) outside(b, top int) bool {
-	return t.at[b] < t.at[top] || t.at[b] >= t.at[top]+t.size[top]
+// remains is what a loss leaves, until restore.
+func (t *trial) remains() remains {
+	return remains{w: t.w, now: t.now, home: t.before.order[0], unmoved: len(t.walk) - t.size[t.top]}
+}
+
+// outside tells whether a bridge is not in the old subtree at the top.
+func (t *trial) outside(b int) bool {
+	return t.at[b] < t.at[t.top] || t.at[b] >= t.at[t.top]+t.size[t.top]
 }
 
 // settle finds the changed bridges' new places in now: first those with a way to the rest of the tree, then what is cut off.
-func (t *trial) settle(top, without int) {
+func (t *trial) settle() {
 	f := t.now
 	f.order = f.order[:0]
-	f.root[top] = none
+	f.root[t.top] = none
 	for _, b := range t.changed {
 		f.root[b], f.parent[b], f.via[b], f.cost[b] = none, none, none, math.MaxUint64
 		t.height[b] = 0
@@ -170,7 +176,7 @@ func (t *trial) settle(top, without int) {
 	for _, b := range t.changed {
 		for i := range t.w.arcs[b] {
 			a := &t.w.arcs[b][i]
-			if a.wire == without || f.root[a.peer] == none {
+			if a.wire == t.without || f.root[a.peer] == none {
 				continue
 			}
 			f.cost[b] = min(f.cost[b], f.cost[a.peer]+uint64(a.cost))
@@ -179,21 +185,21 @@ func (t *trial) settle(top, without int) {
 			t.queue.push(candidate{f.cost[b], b})
 		}
 	}
-	t.w.spread(f, t.place, t.queue, t.before.order[0], without)
+	t.w.spread(f, t.place, t.queue, t.before.order[0], t.without)
 	if len(f.order) == len(t.changed) {
 		return
 	}
 	slices.SortFunc(t.changed, func(a, b int) int { return cmp.Compare(t.place[a], t.place[b]) })
 	for _, b := range t.changed {
 		if f.root[b] == none {
-			t.w.grow(f, t.place, b, without)
+			t.w.grow(f, t.place, b, t.without)
 		}
 	}
 }
 
 // restore makes now equal to before again.
-func (t *trial) restore(top int) {
-	for _, b := range append(t.changed, top) {
+func (t *trial) restore() {
+	for _, b := range append(t.changed, t.top) {
 		t.now.root[b], t.now.parent[b], t.now.via[b] = t.before.root[b], t.before.parent[b], t.before.via[b]
 		t.now.cost[b], t.now.depth[b] = t.before.cost[b], t.before.depth[b]
 	}

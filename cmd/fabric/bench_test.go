@@ -33,9 +33,9 @@ func fabricOf(b *testing.B, n int) string {
 	return path
 }
 
-// measure runs a command at every size: in this process, over and over, and once as a process of its own for what it takes from
-// start to end. The exponent is the power of the number of hosts with which the time has grown from the smallest size on.
-func measure(b *testing.B, args ...string) {
+// measure runs a command at the given sizes: in this process, over and over, and once as a process of its own for what it takes
+// from start to end. The exponent is the power of the number of hosts with which the time has grown from the smallest size on.
+func measure(b *testing.B, sizes []int, args ...string) {
 	var smallest float64
 	for _, n := range sizes {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -105,6 +105,14 @@ func printed(b *testing.B) *os.File {
 	return f
 }
 
-func BenchmarkPlanOffline(b *testing.B) { measure(b, "plan", "--offline") }
+func BenchmarkPlanOffline(b *testing.B) { measure(b, sizes, "plan", "--offline") }
 
-func BenchmarkValidate(b *testing.B) { measure(b, "validate") }
+func BenchmarkPlanFailAny(b *testing.B) { measure(b, sizes, "plan", "--fail", "any") }
+
+func BenchmarkValidate(b *testing.B) { measure(b, sizes, "validate") }
+
+func BenchmarkGraph(b *testing.B) {
+	for _, f := range graphFormats() {
+		b.Run(f.name, func(b *testing.B) { measure(b, sizes[len(sizes)-1:], "graph", "--format", f.name) })
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -20,12 +21,12 @@ const maxWorst = 10
 
 // predictFailures shows what the failures named on the command line leave
 // of the fabric. No host is asked, nor any name resolved.
-func predictFailures(w io.Writer, o *options, names []string, asJSON bool) error {
+func predictFailures(ctx context.Context, w io.Writer, o *options, names []string, asJSON bool) error {
 	l, err := load(o.file)
 	if err != nil {
 		return err
 	}
-	p, err := plan.New(plan.Input{Topology: l.topology, Lock: l.lock})
+	p, err := planOffline(ctx, l)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ No host is asked for that.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if len(failures) > 0 {
-				return predictFailures(stdout, o, failures, asJSON)
+				return predictFailures(ctx, stdout, o, failures, asJSON)
 			}
 			l, f, err := openFleet(ctx, o, stderr)
 			if err != nil {
