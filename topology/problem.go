@@ -2,7 +2,9 @@ package topology
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Problem is one thing wrong with a fabric file, and where.
@@ -25,10 +27,23 @@ func (p Problem) String() string {
 		if s != "" && b.Len() > 0 {
 			b.WriteString(": ")
 		}
-		b.WriteString(s)
+		b.WriteString(printable(s))
 	}
 	if p.Hint != "" {
 		b.WriteString("; " + p.Hint)
+	}
+	return b.String()
+}
+
+// printable escapes what a terminal would not print: keys of the file may be any text.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
 	}
 	return b.String()
 }
