@@ -192,19 +192,25 @@ func (p *Plan) Obstructed() []Host {
 	return hosts
 }
 
-// QueryFor says what to ask a host of the topology, or one that is no
-// longer in it.
-func QueryFor(t *topology.Topology, graph *topology.Graph, host string) Query {
-	q := Query{Fabric: t.Name, DockerBridge: t.Docker.Bridge, Network: t.Network, TunnelPort: t.Tunnel.Port}
-	for _, l := range graph.Links {
-		if l.A != host && l.B != host {
-			continue
-		}
-		peer := other(l, host)
-		i := slices.IndexFunc(t.Hosts, func(h topology.Host) bool { return h.Name == peer })
-		q.Peers = append(q.Peers, t.Hosts[i].Address)
+// Queries says what to ask each host of the topology, or one that is no
+// longer in it. All links are gone through once, however many hosts are
+// asked for.
+func Queries(t *topology.Topology, graph *topology.Graph) func(host string) Query {
+	addresses := make(map[string]netip.Addr, len(t.Hosts))
+	for _, h := range t.Hosts {
+		addresses[h.Name] = h.Address
 	}
-	return q
+	peers := make(map[string][]netip.Addr, len(t.Hosts))
+	for _, l := range graph.Links {
+		peers[l.A] = append(peers[l.A], addresses[l.B])
+		peers[l.B] = append(peers[l.B], addresses[l.A])
+	}
+	return func(host string) Query {
+		return Query{
+			Fabric: t.Name, DockerBridge: t.Docker.Bridge, Network: t.Network,
+			TunnelPort: t.Tunnel.Port, Peers: peers[host],
+		}
+	}
 }
 
 // mtu finds the smallest underlay MTU on any tunnel's way and takes the

@@ -376,3 +376,21 @@ func TestDockerRestartsOnlyForADifference(t *testing.T) {
 		}
 	}
 }
+
+func TestAHostIsAskedForTheWaysToItsPeers(t *testing.T) {
+	file := strings.Replace(threeHosts, "mesh", "explicit", 1) + "links:\n  - {between: [h1, h2]}\n  - {between: [h2, h3]}\n"
+	topo, graph, err := topology.Parse("fabric.yaml", []byte(file), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := plan.Queries(topo, graph)
+	got := make(map[string][]netip.Addr)
+	for _, host := range []string{"h1", "h2", "h3", "removed"} {
+		got[host] = query(host).Peers
+	}
+	h1, h2, h3 := netip.MustParseAddr("192.0.2.11"), netip.MustParseAddr("192.0.2.12"), netip.MustParseAddr("192.0.2.13")
+	want := map[string][]netip.Addr{"h1": {h2}, "h2": {h1, h3}, "h3": {h2}, "removed": nil}
+	if diff := cmp.Diff(want, got, equateNetip); diff != "" {
+		t.Error(diff)
+	}
+}

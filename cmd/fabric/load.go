@@ -30,6 +30,8 @@ type loaded struct {
 	graph    *topology.Graph
 	written  []byte    // the lock as it is on disk
 	lock     ipam.Lock // with every host of the topology
+
+	query func(host string) plan.Query // what to ask a host, of the file or removed from it; resolve makes it
 }
 
 // load reads the fabric file and the lock beside it. Nothing is resolved,
@@ -134,6 +136,7 @@ func (l *loaded) resolve(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	l.topology = t
+	l.query = plan.Queries(t, l.graph)
 	return nil
 }
 
@@ -248,9 +251,4 @@ func expand(file, path string) string {
 		return path
 	}
 	return filepath.Join(filepath.Dir(file), path)
-}
-
-// query says what to ask a host, of the file or removed from it.
-func (l *loaded) query(host string) plan.Query {
-	return plan.QueryFor(l.topology, l.graph, host)
 }
