@@ -67,6 +67,7 @@ FUZZ := \
 	./topology:FuzzParse \
 	./ipam:FuzzParseLock \
 	./dockercfg:FuzzMerge \
+	./plan:FuzzParseSaved \
 	./host/probe:FuzzARPRepliesFromOutsideAreHarmless \
 	./host/probe:FuzzICMPFromOutsideIsHarmless
 

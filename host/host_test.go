@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -267,16 +269,10 @@ type operator struct {
 func serve(t *testing.T, h *Host) *operator {
 	t.Helper()
 	h.Lock = filepath.Join(t.TempDir(), "lock")
-	toHost, fromOperator, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	toOperator, fromHost, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	toHost, fromOperator := io.Pipe()
+	toOperator, fromHost := io.Pipe()
 	o := &operator{t: t, conn: wire.NewConn(toOperator, fromOperator), done: make(chan error, 1)}
-	o.end = func() { fromOperator.Close() }
+	o.end = func() { fromOperator.Close(); toOperator.Close() }
 	t.Cleanup(func() { toOperator.Close() })
 	go func() {
 		o.done <- Serve(context.WithoutCancel(t.Context()), "sum", func(string) (*Host, Prober) { return h, nil }, toHost, fromHost)
@@ -373,6 +369,41 @@ func TestAnApplyThatIsNotConfirmedInTimeGoesBack(t *testing.T) {
 	if diff := cmp.Diff(plan.HostState{}, m.state, equateNetip); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestAHostWaitsForAsLongAsTheOperatorIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &machine{}
+		o := serve(t, newHost(t, m))
+		o.apply(time.Minute)
+		for range 3 {
+			time.Sleep(50 * time.Second)
+			if reply := o.call(wire.Request{Hold: &wire.Empty{}}); reply.Error != nil {
+				t.Fatal(reply.Error)
+			}
+		}
+		if reply := o.call(wire.Request{Confirm: &wire.Empty{}}); reply.Error != nil {
+			t.Fatal(reply.Error)
+		}
+		if diff := cmp.Diff(wanted(1450), m.state, equateNetip); diff != "" {
+			t.Error(diff)
+		}
+		o.end()
+		<-o.done
+	})
+}
+
+func TestAHostThatHasGoneBackSaysSoWhenItIsToldToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := serve(t, newHost(t, &machine{}))
+		o.apply(time.Minute)
+		time.Sleep(time.Minute)
+		if reply := o.call(wire.Request{Hold: &wire.Empty{}}); reply.Error == nil || !reply.Error.RolledBack {
+			t.Errorf("answered %+v", reply)
+		}
+		o.end()
+		<-o.done
+	})
 }
 
 func TestASecondApplyIsRefusedWhileOneIsAtWork(t *testing.T) {

@@ -98,10 +98,10 @@ func (s *server) loop(ctx context.Context, requests <-chan wire.Request) error {
 			if !ok {
 				return nil
 			}
-			if s.confirm != nil {
-				s.confirm = time.After(s.within) // the operator is there, and at work on the others
-			}
 			reply := s.answer(ctx, req)
+			if s.confirm != nil { // the operator is there; an answer that took long is no silence of its
+				s.confirm = time.After(s.within)
+			}
 			if err := s.conn.Send(reply); err != nil {
 				return err
 			}
@@ -128,9 +128,11 @@ func (s *server) answer(ctx context.Context, req wire.Request) wire.Reply {
 		return wire.Reply{Observation: &o, Error: failure(err)}
 	case req.Apply != nil:
 		return wire.Reply{Error: failure(s.apply(ctx, *req.Apply))}
+	case req.Hold != nil:
+		return wire.Reply{Error: failure(s.waits())}
 	case req.Confirm != nil:
-		if s.confirm == nil {
-			return wire.Reply{Error: &wire.Error{Message: "nothing to confirm: the host has gone back to what it was, for no confirmation came in time", RolledBack: true}}
+		if err := s.waits(); err != nil {
+			return wire.Reply{Error: failure(err)}
 		}
 		err := s.host.Confirm()
 		s.settled()
@@ -200,6 +202,14 @@ func (s *server) take() error {
 		return err
 	}
 	s.release = release
+	return nil
+}
+
+// waits is an error where no apply waits to be confirmed.
+func (s *server) waits() error {
+	if s.confirm == nil {
+		return &wire.Error{Message: "nothing to confirm: the host has gone back to what it was, for the operator was silent for too long", RolledBack: true}
+	}
 	return nil
 }
 

@@ -30,7 +30,7 @@ hosts:
 var equateNetip = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 
 // input is what a fabric file gives with a fresh lock.
-func input(t *testing.T, file string) plan.Input {
+func input(t testing.TB, file string) plan.Input {
 	t.Helper()
 	topo, _, err := topology.Parse("fabric.yaml", []byte(file), nil)
 	if err != nil {
@@ -47,7 +47,7 @@ func input(t *testing.T, file string) plan.Input {
 	return plan.Input{Topology: topo, Lock: lock}
 }
 
-func makePlan(t *testing.T, in plan.Input) *plan.Plan {
+func makePlan(t testing.TB, in plan.Input) *plan.Plan {
 	t.Helper()
 	p, err := plan.New(in)
 	if err != nil {
@@ -218,7 +218,7 @@ func TestWhatIsInTheWayOfTakingTheFabricAway(t *testing.T) {
 		State:     makePlan(t, in).Hosts[0].Desired,
 		Obstacles: []plan.Obstacle{{What: "a route overlaps"}, unreadable},
 	}}
-	p := plan.Teardown("demo", in.Topology.Network, observed, []string{"h1"})
+	p := plan.Teardown("demo", in.Topology.Network, observed, nil, []string{"h1"})
 	if diff := cmp.Diff([]plan.Obstacle{unreadable}, p.Hosts[0].Obstacles); diff != "" {
 		t.Error(diff)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -21,12 +20,12 @@ const maxWorst = 10
 
 // predictFailures shows what the failures named on the command line leave
 // of the fabric. No host is asked, nor any name resolved.
-func predictFailures(ctx context.Context, w io.Writer, o *options, names []string, asJSON bool) error {
+func predictFailures(w io.Writer, o *options, names []string, asJSON bool) error {
 	l, err := load(o.file)
 	if err != nil {
 		return err
 	}
-	p, err := planOffline(ctx, l)
+	p, err := planOffline(l)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -28,10 +30,12 @@ type loaded struct {
 	lockPath string
 	topology *topology.Topology
 	graph    *topology.Graph
+	sum      string    // SHA-256 of the file and what it refers to, hex
 	written  []byte    // the lock as it is on disk
 	lock     ipam.Lock // with every host of the topology
 
-	query func(host string) plan.Query // what to ask a host, of the file or removed from it; resolve makes it
+	resolved map[string]netip.Addr        // addresses that the file gives as names; resolve looks them up
+	query    func(host string) plan.Query // what to ask a host, of the file or removed from it; resolve makes it
 }
 
 // load reads the fabric file and the lock beside it. Nothing is resolved,
@@ -44,8 +48,13 @@ func load(path string) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, graph, err := topology.Parse(path, data, func(rtt string) (map[[2]string]int64, error) { return readRTT(expand(path, rtt)) })
-	l := &loaded{path: path, lockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock", topology: t, graph: graph}
+	sum := sha256.New()
+	sum.Write(data)
+	t, graph, err := topology.Parse(path, data, func(rtt string) (map[[2]string]int64, error) { return readRTT(expand(path, rtt), sum) })
+	l := &loaded{
+		path: path, lockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock",
+		topology: t, graph: graph, sum: hex.EncodeToString(sum.Sum(nil)),
+	}
 	if l.lockPath == path {
 		return nil, fmt.Errorf("%s: a fabric file cannot be called .lock, as the lock beside it is", path)
 	}
@@ -113,7 +122,7 @@ func (l *loaded) recognizeRenamed() {
 // resolve looks up the addresses that the file gives as names, once, and
 // says what they are.
 func (l *loaded) resolve(ctx context.Context, stderr io.Writer) error {
-	resolved := make(map[string]netip.Addr)
+	l.resolved = make(map[string]netip.Addr)
 	var errs []error
 	for _, h := range l.topology.Hosts {
 		if h.Address.IsValid() {
@@ -125,13 +134,13 @@ func (l *loaded) resolve(ctx context.Context, stderr io.Writer) error {
 			continue
 		}
 		slices.SortFunc(addrs, func(a, b netip.Addr) int { return a.Unmap().Compare(b.Unmap()) }) // IPv4 first; the same choice every time
-		resolved[h.Name] = addrs[0].Unmap()
-		fmt.Fprintf(stderr, "hosts.%s.address: %s is %s\n", h.Name, h.HostName, resolved[h.Name])
+		l.resolved[h.Name] = addrs[0].Unmap()
+		fmt.Fprintf(stderr, "hosts.%s.address: %s is %s\n", h.Name, h.HostName, l.resolved[h.Name])
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	t, err := l.topology.WithAddresses(resolved)
+	t, err := l.topology.WithAddresses(l.resolved)
 	if err != nil {
 		return err
 	}

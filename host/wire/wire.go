@@ -41,6 +41,7 @@ type Start struct {
 type Request struct {
 	Observe *plan.Query   `json:"observe,omitempty"`
 	Apply   *ApplyRequest `json:"apply,omitempty"`
+	Hold    *Empty        `json:"hold,omitempty"`    // wait on for the confirmation: the operator is there
 	Confirm *Empty        `json:"confirm,omitempty"` // keep what was applied
 	Abort   *Empty        `json:"abort,omitempty"`   // go back to what was before
 	Recover *Empty        `json:"recover,omitempty"` // finish what an interrupted apply left
