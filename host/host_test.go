@@ -389,7 +389,9 @@ func TestAHostWaitsForAsLongAsTheOperatorIsThere(t *testing.T) {
 			t.Error(diff)
 		}
 		o.end()
-		<-o.done
+		if err := <-o.done; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -402,7 +404,9 @@ func TestAHostThatHasGoneBackSaysSoWhenItIsToldToWait(t *testing.T) {
 			t.Errorf("answered %+v", reply)
 		}
 		o.end()
-		<-o.done
+		if err := <-o.done; err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -155,7 +155,7 @@ func TestBadWeather(t *testing.T) {
 		step("Ctrl-C "+moment.name+" leaves every host as it was", func(w *weather) { w.interrupted(moment.until) })
 	}
 	step("hosts whose operator has died go back by themselves", func(w *weather) { w.abandoned() })
-	step("hosts that are not told to keep their changes go back", func(w *weather) { w.unconfirmed() })
+	step("hosts whose operator is silent for too long go back", func(w *weather) { w.unconfirmed() })
 	step("an apply completes after the host's side was killed", func(w *weather) { w.killed() })
 	step("a second apply is told that the hosts are taken", func(w *weather) { w.twice() })
 	step("destroy refuses a daemon.json that it cannot read", func(w *weather) { w.unreadable() })
@@ -327,8 +327,15 @@ func (w *weather) abandoned() {
 
 func (w *weather) unconfirmed() {
 	w.write(weatherFile)
-	r := w.fabric("apply", "--yes", "--confirm-within", "10ms")
-	if r.exit != 1 || !strings.Contains(r.stderr, "fabric: the first host was to be told within 10ms to keep its changes") || !strings.HasSuffix(r.stderr, "fabric: no host was changed for good\n") {
+	apply := w.start("apply", "--yes", "--parallel", "1", "--confirm-within", "2s")
+	apply.until("h1: look again")
+	apply.signal(syscall.SIGSTOP) // its ssh goes on
+	for _, h := range []string{"h1", "h2"} {
+		w.eventually(h+" has gone back", time.Minute, func() bool { return w.try(h, "ovs-vsctl br-exists br0").exit == 2 })
+	}
+	apply.signal(syscall.SIGCONT)
+	r := apply.wait()
+	if r.exit != 1 || !strings.Contains(r.stderr, "the operator was silent for too long") || !strings.HasSuffix(r.stderr, "fabric: no host was changed for good\n") {
 		w.t.Errorf("exit status %d\n%s\n%s", r.exit, r.stdout, r.stderr)
 	}
 	w.t.Log(r.stderr)
