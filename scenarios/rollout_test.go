@@ -65,7 +65,7 @@ func TestRollout(t *testing.T) {
 		w.write(strings.Replace(base, "hosts:", "tunnel: {key: 8}\nhosts:", 1))
 		before := w.lock()
 		r := w.must("apply", "--yes", "--allow-missing")
-		for _, want := range []string{"Until h1 is back: root h2, cut off none\n", "h1: did not answer: it stays as it is", "\nh1: missing\nh2: applied\nh3: applied\n"} {
+		for _, want := range []string{"Until h1 is back: root h2, cut off none\n", "h1: it does not answer: it stays as it is", "\nh1: missing\nh2: applied\nh3: applied\n"} {
 			if !strings.Contains(r.stdout, want) {
 				t.Errorf("apply does not say %q:\n%s", want, r.stdout)
 			}

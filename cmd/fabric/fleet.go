@@ -82,7 +82,7 @@ func (f *fleet) ask(ctx context.Context, l *loaded, allowMissing bool) error {
 	miss := func(targets []remote.Target, may func(error) bool) {
 		for _, t := range targets {
 			if err := errs[t.Name]; err != nil && may(err) {
-				f.missing[t.Name] = strings.TrimPrefix(err.Error(), t.Name+": ")
+				f.missing[t.Name] = reason(t.Name, err)
 				delete(errs, t.Name)
 			}
 		}
@@ -92,6 +92,15 @@ func (f *fleet) ask(ctx context.Context, l *loaded, allowMissing bool) error {
 		miss(kept, remote.Unanswered)
 	}
 	return f.failures(errs)
+}
+
+// reason is why a host cannot be asked, without how one logs in there: it is
+// part of a plan.
+func reason(host string, err error) string {
+	if e, ok := errors.AsType[*remote.Error](err); ok {
+		return e.Reason
+	}
+	return strings.TrimPrefix(err.Error(), host+": ")
 }
 
 // plan works out the plan from what the hosts last answered.

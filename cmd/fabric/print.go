@@ -169,7 +169,7 @@ func printHost(w io.Writer, h plan.Host, color bool) {
 		title += " (removed from the fabric)"
 	}
 	if h.Missing != "" {
-		fmt.Fprintf(w, "%s: did not answer: it stays as it is (%s)\n", title, h.Missing)
+		fmt.Fprintf(w, "%s: %s: it stays as it is\n", title, h.Missing)
 		return
 	}
 	if len(h.Changes) == 0 && len(h.Obstacles) == 0 {
