@@ -61,7 +61,9 @@ func (w *weather) same(want map[string]string) {
 			w.t.Errorf("%s: still running: %s", h, running)
 		}
 	}
-	if out := runCommand(w.t, w.lab.Ctl(w.t.Context(), "pgrep", "-a", "-f", "^ssh -T .* ops -- 203[.]0[.]113[.]")).stdout; out != "" {
+	// Other tests' labs have the same addresses, in network namespaces of their own.
+	const running = `pgrep -a --ns $$ --nslist net -f "^ssh -T .* ops -- 203[.]0[.]113[.]"`
+	if out := runCommand(w.t, w.lab.Ctl(w.t.Context(), "sh", "-c", running)).stdout; out != "" {
 		for line := range strings.Lines(out) {
 			w.t.Errorf("still running on the controller: %.100s", line)
 		}
