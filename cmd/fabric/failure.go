@@ -56,6 +56,23 @@ func predictFailures(w io.Writer, o *options, names []string, asJSON bool) error
 	return nil
 }
 
+// failuresOf lists what --fail takes, for completion: nothing where the file
+// cannot be read.
+func failuresOf(file string) []string {
+	l, err := load(file)
+	if err != nil {
+		return nil
+	}
+	names := []string{anyFailure}
+	for _, h := range l.topology.Hosts {
+		names = append(names, topology.Failure{Host: h.Name}.String())
+	}
+	for _, link := range l.graph.Links {
+		names = append(names, topology.Failure{A: link.A, B: link.B}.String())
+	}
+	return names
+}
+
 func printOutcome(w io.Writer, p *plan.Plan, o plan.Outcome) {
 	fmt.Fprintf(w, "After the loss of %s:\n", strings.Join(o.Failures, ", "))
 	root := orNone(o.Root)

@@ -77,6 +77,9 @@ No host is asked for that.`,
 	flags.StringVar(&f.out, "out", "", "save the plan to `FILE`, for fabric apply FILE")
 	_ = c.MarkFlagFilename("out", "json") // the flag is there
 	flags.StringArrayVar(&f.failures, "fail", nil, "show what is left without `host:NAME` or link:A-B; any lists the worst single failures")
+	_ = c.RegisterFlagCompletionFunc("fail", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return failuresOf(o.file), cobra.ShellCompDirectiveNoFileComp
+	})
 	return c
 }
 
