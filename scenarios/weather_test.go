@@ -61,7 +61,7 @@ func (w *weather) same(want map[string]string) {
 			w.t.Errorf("%s: still running: %s", h, running)
 		}
 	}
-	if out := runCommand(w.t, w.lab.Ctl(w.t.Context(), "pgrep", "-a", "-f", "^ssh -T .* ops -- 203[.]0[.]113[.]")).stdout; out != "" {
+	if out := runCommand(w.t, w.lab.Ctl(w.t.Context(), "sh", "-c", "pgrep --ns $$ --nslist net -a -f '^ssh -T .* ops -- '")).stdout; out != "" {
 		for line := range strings.Lines(out) {
 			w.t.Errorf("still running on the controller: %.100s", line)
 		}
