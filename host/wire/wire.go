@@ -34,7 +34,8 @@ type Hello struct {
 // Start is the first thing that the operator's side says, in answer to the
 // Hello.
 type Start struct {
-	Fabric string `json:"fabric"` // the name that marks what the session may touch
+	Fabric   string `json:"fabric"`             // the name that marks what the session may touch
+	Operator string `json:"operator,omitempty"` // who is at work, USER@MACHINE, for others who want to be
 }
 
 // Request asks the host's side for one thing: exactly one member is set.

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"os/user"
 	"strconv"
 	"strings"
 	"sync"
@@ -184,7 +186,21 @@ func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) er
 		return fmt.Errorf("the host runs another build of fabric (%.12s, protocol %d) than it was sent (%.12s, protocol %d)",
 			hello.Program, hello.Version, program.Sum, wire.Version)
 	}
-	return s.conn.Send(wire.Start{Fabric: fabric})
+	return s.conn.Send(wire.Start{Fabric: fabric, Operator: operator()})
+}
+
+// operator is USER@MACHINE, for whom else works on the host. By sudo, it is
+// the user who called it.
+func operator() string {
+	name := os.Getenv("SUDO_USER")
+	if u, err := user.Current(); name == "" && err == nil {
+		name = u.Username
+	}
+	machine, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+	return name + "@" + machine
 }
 
 // maxNoise bounds what a host's login scripts may print before ours does.
