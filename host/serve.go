@@ -128,6 +128,8 @@ func (s *server) answer(ctx context.Context, req wire.Request) wire.Reply {
 		return wire.Reply{Observation: &o, Error: failure(err)}
 	case req.Apply != nil:
 		return wire.Reply{Error: failure(s.apply(ctx, *req.Apply))}
+	case req.Forget != nil:
+		return wire.Reply{Error: failure(s.host.Switch.Forget(ctx))}
 	case req.Confirm != nil:
 		if s.confirm == nil {
 			return wire.Reply{Error: &wire.Error{Message: "nothing to confirm: the host has gone back to what it was, for no confirmation came in time", RolledBack: true}}
@@ -165,13 +167,18 @@ func (s *server) observe(ctx context.Context, q plan.Query) (plan.Observation, e
 	return o, err
 }
 
+// apply begins an apply, or goes on with the one that waits for its confirmation.
 func (s *server) apply(ctx context.Context, req wire.ApplyRequest) error {
-	if err := s.take(); err != nil {
-		return &wire.Error{Message: err.Error(), Untouched: true}
+	do := s.host.Next
+	if s.confirm == nil {
+		do = s.host.Apply
+		if err := s.take(); err != nil {
+			return &wire.Error{Message: err.Error(), Untouched: true}
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
-	if err := s.host.Apply(ctx, req, s.progress); err != nil {
+	if err := do(ctx, req, s.progress); err != nil {
 		s.settled()
 		return err
 	}

@@ -29,7 +29,8 @@ type Plan struct {
 	Tree     *topology.Tree   `json:"tree"`
 	Checked  topology.Checked `json:"checked"` // what a loss makes of the tree
 	MTU      MTU              `json:"mtu"`
-	Hosts    []Host           `json:"hosts"` // the topology's in its order, then removed ones
+	Moves    []Move           `json:"moves,omitempty"` // what carrying it out does to traffic between hosts that stay
+	Hosts    []Host           `json:"hosts"`           // the topology's in its order, then removed ones
 	Warnings []string         `json:"warnings,omitempty"`
 }
 
@@ -42,8 +43,9 @@ type Host struct {
 	Range     netip.Prefix `json:"range"`
 	Gateway   netip.Addr   `json:"gateway"`
 	BridgeMAC string       `json:"bridge_mac"`
-	Observed  bool         `json:"observed"` // false: changes are against a host without a fabric
-	From      HostState    `json:"from"`     // what was observed
+	Observed  bool         `json:"observed"`          // false: changes are against a host without a fabric
+	From      HostState    `json:"from"`              // what was observed
+	Between   []HostState  `json:"between,omitempty"` // what all hosts go through together on the way to what is desired
 	Desired   HostState    `json:"desired"`
 	Changes   []Change     `json:"changes"`
 	Impact    []string     `json:"impact,omitempty"`
@@ -119,6 +121,7 @@ func New(in Input) (*Plan, error) {
 		host.compare(o)
 		p.Hosts = append(p.Hosts, host)
 	}
+	p.plannedMoves()
 	return p, nil
 }
 
@@ -180,6 +183,9 @@ func (p *Plan) Empty() bool {
 	}
 	return true
 }
+
+// Steps lists the states that the host is brought to, one after the other; the last is what is desired.
+func (h Host) Steps() []HostState { return append(slices.Clone(h.Between), h.Desired) }
 
 // Obstructed lists the hosts that have something in the fabric's way.
 func (p *Plan) Obstructed() []Host {

@@ -32,6 +32,12 @@ var equateNetip = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 // input is what a fabric file gives with a fresh lock.
 func input(t *testing.T, file string) plan.Input {
 	t.Helper()
+	return inputAfter(t, ipam.Lock{}, file)
+}
+
+// inputAfter is what a fabric file gives with the lock of what it was before.
+func inputAfter(t *testing.T, before ipam.Lock, file string) plan.Input {
+	t.Helper()
 	topo, _, err := topology.Parse("fabric.yaml", []byte(file), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +46,7 @@ func input(t *testing.T, file string) plan.Input {
 	for _, h := range topo.Hosts {
 		wants = append(wants, ipam.Want{Name: h.Name, Weight: h.Weight, Pin: h.Range, SSH: h.Address.String()})
 	}
-	lock, err := ipam.Assign(topo.Network, ipam.Lock{}, wants)
+	lock, err := ipam.Assign(topo.Network, before, wants)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ var (
 	}
 	OwnedBridgeExternalIDs = []string{OwnerKey}
 	OwnedPortOtherConfig   = []string{
-		"rstp-path-cost", "rstp-port-num", "stp-path-cost", "stp-port-num",
+		holdKey, "rstp-path-cost", "rstp-port-num", "stp-path-cost", "stp-port-num",
 	}
 	OwnedPortExternalIDs = []string{OwnerKey, PeerKey}
 	// Options and BFD of a tunnel interface are the fabric's as a whole.

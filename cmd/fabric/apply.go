@@ -78,6 +78,7 @@ Ctrl-C or a lost connection, each host goes back to what it was.`,
 			show := newProgress(stderr)
 			c := carry{
 				parallel: o.parallel, confirmWithin: confirmWithin, asJSON: asJSON, query: l.query, show: show,
+				stand:  stand(p.Kept(), f),
 				settle: settle(l, p, f, func(text string) { show.host("fabric", text) }),
 			}
 			if err := carryOut(ctx, f, p.Kept(), c, stdout); err != nil {
@@ -96,7 +97,7 @@ Ctrl-C or a lost connection, each host goes back to what it was.`,
 // each on its own: what keeps one from it is no reason for the others, and
 // the hosts that stay have been confirmed already.
 func tearDown(ctx context.Context, l *loaded, f *fleet, p *plan.Plan, c carry, stdout io.Writer) error {
-	c.settle = nil
+	c.stand, c.settle = nil, nil
 	errs := make(map[string]error)
 	for _, h := range p.Hosts {
 		one := *p
@@ -162,13 +163,13 @@ type carry struct {
 	asJSON        bool
 	query         func(host string) plan.Query
 	show          *progress
-	settle        func(context.Context) error // may be nil
+	stand, settle func(context.Context) error // may be nil
 }
 
 // carryOut carries out a plan, says how each host ended, and why.
 func carryOut(ctx context.Context, f *fleet, p *plan.Plan, c carry, stdout io.Writer) error {
 	results, err := rollout.Apply(ctx, p, rollout.Options{
-		Parallel: c.parallel, ConfirmWithin: c.confirmWithin, Settle: c.settle,
+		Parallel: c.parallel, ConfirmWithin: c.confirmWithin, Stand: c.stand, Settle: c.settle,
 		Progress: c.show.host, Query: c.query,
 		Session: func(host string) rollout.Session { return f.sessions[host] },
 	})

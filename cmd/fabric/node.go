@@ -111,6 +111,7 @@ func serveNode(cmd *cobra.Command, remove, sum string) error {
 		return &host.Host{
 			Resources: []host.Resource{switchdb, link.New(), boot.New(""), docker},
 			Docker:    docker,
+			Switch:    switchdb,
 			Dir:       stateDir,
 			Lock:      lockFile,
 			Log:       slog.New(slog.DiscardHandler),

@@ -25,6 +25,7 @@ func printPlan(stdout io.Writer, p *plan.Plan) {
 	for _, h := range p.Hosts {
 		printHost(w, h, color)
 	}
+	printMoves(w, p.Moves, color)
 	for _, warning := range p.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
@@ -43,6 +44,28 @@ func printPlan(stdout io.Writer, p *plan.Plan) {
 		fmt.Fprintf(w, "Nothing to do: %s as the file wants it.\n", count(len(p.Hosts), "host is", "hosts are"))
 	}
 }
+
+// printMoves tells which hosts wait for each other while the tree moves.
+func printMoves(w io.Writer, moves []plan.Move, color bool) {
+	for i, m := range moves {
+		if i == maxMoves {
+			fmt.Fprintf(w, "! and %s more; --json lists them all\n", count(len(moves)-maxMoves, "host", "hosts"))
+			break
+		}
+		who := m.Host
+		if rest := len(m.Behind) - 1; rest > 0 {
+			who = fmt.Sprintf("%s and %s behind it", m.Host, count(rest, "host", "hosts"))
+			if len(m.Behind) <= maxNamed {
+				who = strings.Join(m.Behind, ", ")
+			}
+		}
+		fmt.Fprintln(w, paint(color, fmt.Sprintf("! %s: no way to the others (%s) for up to %.1f s: %s leaves %s and %s",
+			who, count(m.Pairs, "pair", "pairs"), float64(m.OutageMS)/1000, m.Host, m.From, m.Why)))
+	}
+}
+
+// Of moves, and of hosts that one takes along, a plan prints so many.
+const maxMoves, maxNamed = 50, 8
 
 func count(n int, one, many string) string {
 	if n == 1 {

@@ -80,6 +80,7 @@ type Result struct {
 type Options struct {
 	Parallel      int                          // hosts at once
 	ConfirmWithin time.Duration                // a host goes back by itself if it was not confirmed by then
+	Stand         func(context.Context) error  // waits until the new tunnels carry frames, before a plan of several steps relies on them
 	Settle        func(context.Context) error  // looks at the whole fabric before anything is confirmed
 	Progress      func(host, text string)      // called from several goroutines
 	Query         func(host string) plan.Query // what to ask a host
@@ -105,15 +106,15 @@ func Apply(ctx context.Context, p *plan.Plan, o Options) ([]Result, error) {
 	var changing []*hostRun
 	for _, h := range p.Hosts {
 		r := &hostRun{host: h, session: o.Session(h.Name), result: Result{Host: h.Name, State: Unchanged}}
-		if len(h.Changes) > 0 {
+		if r.changes() {
 			r.result.State = Untouched
 			changing = append(changing, r)
 		}
 		runs = append(runs, r)
 	}
-	err := applyAll(ctx, changing, o)
+	err := carry(ctx, runs, o)
 	if err == nil && len(changing) > 0 {
-		err = settle(ctx, changing, o)
+		err = wait(ctx, changing, o, o.Settle)
 	}
 	if err != nil {
 		rollBackAll(changing, o)
@@ -127,20 +128,20 @@ func Apply(ctx context.Context, p *plan.Plan, o Options) ([]Result, error) {
 	return results, err
 }
 
-// settle looks at the fabric for as long as every host waits for its
+// wait looks at the fabric for as long as every host waits for its
 // confirmation: one that comes later finds some hosts gone back.
-func settle(ctx context.Context, runs []*hostRun, o Options) error {
-	first := runs[0].applied
+func wait(ctx context.Context, runs []*hostRun, o Options, look func(context.Context) error) error {
+	first := time.Now()
 	for _, r := range runs {
-		if r.applied.Before(first) {
+		if r.pending && r.applied.Before(first) {
 			first = r.applied
 		}
 	}
 	waiting, cancel := context.WithDeadline(ctx, first.Add(o.ConfirmWithin))
 	defer cancel()
 	var err error
-	if o.Settle != nil {
-		err = o.Settle(waiting)
+	if look != nil {
+		err = look(waiting)
 	}
 	if ctx.Err() == nil && waiting.Err() != nil {
 		return fmt.Errorf("the first host was to be told within %s to keep its changes, and the fabric was not ready by then: allow more time, or more hosts at once", o.ConfirmWithin)
@@ -148,8 +149,8 @@ func settle(ctx context.Context, runs []*hostRun, o Options) error {
 	return err
 }
 
-// applyAll begins on the hosts, and on no further one after a failure.
-func applyAll(ctx context.Context, runs []*hostRun, o Options) error {
+// applyAll begins a step on the hosts, and on no further one after a failure.
+func applyAll(ctx context.Context, runs []*hostRun, step int, o Options) error {
 	g, running := errgroup.WithContext(ctx)
 	g.SetLimit(o.Parallel)
 	for _, r := range runs {
@@ -157,7 +158,7 @@ func applyAll(ctx context.Context, runs []*hostRun, o Options) error {
 			if running.Err() != nil {
 				return running.Err()
 			}
-			err := r.apply(running, o)
+			err := r.apply(running, step, o)
 			if running.Err() != nil && r.result.State != Unknown {
 				r.result.Error = "" // it was called back: the reason to tell is another's
 			}
@@ -171,11 +172,13 @@ func applyAll(ctx context.Context, runs []*hostRun, o Options) error {
 	return err
 }
 
-func (r *hostRun) apply(ctx context.Context, o Options) error {
-	req := wire.ApplyRequest{
-		Query: o.Query(r.host.Name), From: r.host.From, Want: r.host.Desired, ConfirmWithin: o.ConfirmWithin,
+func (r *hostRun) apply(ctx context.Context, step int, o Options) error {
+	if !r.changesIn(step) {
+		return nil
 	}
-	r.result.State = Unknown
+	from, want := r.step(step)
+	req := wire.ApplyRequest{Query: o.Query(r.host.Name), From: from, Want: want, ConfirmWithin: o.ConfirmWithin}
+	r.result.State, r.pending = Unknown, false
 	_, err := r.session.Call(ctx, wire.Request{Apply: &req}, r.progress(o))
 	if err == nil {
 		r.pending, r.applied = true, time.Now()
