@@ -42,9 +42,9 @@ const (
 // plannedMoves fills in Moves, and where the tree can be moved without letting go of it, the states that the hosts go through
 // together between From and Desired:
 //
-//  1. New tunnels stand beside the old ones, at a cost that draws no traffic.
-//  2. Costs and priorities are the new ones. Each host whose way to the root is not in the new tree leaves it, and what is left is
-//     the new tree alone: news of a root cannot go round in it.
+//  1. New tunnels stand beside the old ones, at a cost that draws no traffic. Tunnels that carry nothing, and will not, are held out
+//     of the tree, so that news of a lost root cannot go round in what the next step leaves.
+//  2. Costs and priorities are the new ones. Each host whose way to the root is not in the new tree leaves it.
 //  3. The other ends let go.
 //
 // Desired then takes the old tunnels away, and lets those that are no part of the tree take part in it again.
@@ -222,6 +222,11 @@ func (m *motion) between(h *Host) {
 	onTree := func(p Port) bool { return wanted[p.Name] && m.next[[2]string{h.Name, p.ExternalIDs[PeerKey]}] }
 
 	add := from.clone()
+	for i, p := range add.Ports {
+		if !onTree(p) && m.old.Port(h.Name, p.ExternalIDs[PeerKey]).Role == topology.RoleAlternate {
+			add.Ports[i] = p.held()
+		}
+	}
 	for _, p := range h.Desired.OVS.Ports {
 		if !there[p.Name] {
 			add.Ports = append(add.Ports, p.standby(!onTree(p)))

@@ -112,7 +112,7 @@ func TestATunnelIsLeftOnTheSideOfTheHostThatMovesFirst(t *testing.T) {
 			"32768: vx-h1 9000, vx-h2 2000, vx-h4 2000",
 		},
 		"h4": {
-			"32768: vx-h1 2000, vx-h2 2000, vx-h3 2000",
+			"32768: vx-h1 2000, vx-h2 2000 held, vx-h3 2000 held",
 			"32768: vx-h1 2000, vx-h2 2000 held, vx-h3 2000 held",
 			"32768: vx-h1 2000, vx-h2 2000 held, vx-h3 2000 held",
 			"32768: vx-h1 2000, vx-h2 2000, vx-h3 2000",

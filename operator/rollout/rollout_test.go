@@ -32,6 +32,8 @@ func (h *fakeHost) Call(ctx context.Context, req wire.Request, _ func(string)) (
 		name = "confirm"
 	case req.Abort != nil:
 		name = "abort"
+	case req.Forget != nil:
+		name = "forget"
 	}
 	h.mu.Lock()
 	h.calls = append(h.calls, name)
