@@ -22,6 +22,21 @@ const (
 	otherPriority  = 32768
 )
 
+// maxAge is how many hops news of the root may go, in seconds as the tree
+// counts them: more than twice the depth that the tree has after the worst
+// single loss, so that it carries over further ones, and no more than that,
+// since news of a lost root goes round for as long where loops remain. The
+// least is Open vSwitch's (ovs-vswitchd.conf.db(5)).
+func maxAge(worstDepth int) int {
+	switch {
+	case worstDepth <= 2:
+		return 6
+	case worstDepth <= 4:
+		return 10
+	}
+	return defaultMaxAge
+}
+
 // bfdInterval is how often BFD sends, in milliseconds. A tunnel counts as
 // down after three of them, before RSTP would have missed its first hello.
 const bfdInterval = 100
@@ -195,6 +210,7 @@ func (n *network) ovs(host, datapath string, mtu int) *OVS {
 	if s.RSTP {
 		s.OtherConfig["rstp-address"] = mac
 		s.OtherConfig["rstp-priority"] = priority
+		s.OtherConfig["rstp-max-age"] = strconv.Itoa(maxAge(n.checked.WorstDepth))
 	} else {
 		s.OtherConfig["stp-system-id"] = mac
 		s.OtherConfig["stp-priority"] = priority

@@ -59,7 +59,7 @@ func (p *Plan) plannedMoves() {
 	outage, why := stepOutage, "goes another way, in steps"
 	switch {
 	case m.stp:
-		outage, why = maxAge+2*forwardDelay, "STP waits for news of the root to age, and for ports to listen and learn"
+		outage, why = outageSTP, "STP waits for news of the root to age, and for ports to listen and learn"
 	case !m.beside():
 		outage, why = remakeOutage, "tunnels are made anew under the same names"
 	default:

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -67,7 +68,7 @@ func TestTheBridgeOfAHost(t *testing.T) {
 	want := &plan.OVS{
 		Name: "br0", DatapathType: "system", RSTP: true, MTU: 1450,
 		OtherConfig: map[string]string{
-			"hwaddr": "02:fa:2a:97:00:02", "rstp-address": "02:fa:2a:97:00:02", "rstp-priority": "8192",
+			"hwaddr": "02:fa:2a:97:00:02", "rstp-address": "02:fa:2a:97:00:02", "rstp-priority": "8192", "rstp-max-age": "6",
 		},
 		ExternalIDs: map[string]string{"fabric": "demo"},
 		Ports: []plan.Port{
@@ -379,6 +380,19 @@ func TestDockerRestartsOnlyForADifference(t *testing.T) {
 	} {
 		if got := plan.RestartsDocker(tc.observed, tc.want); got != tc.restarts {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.restarts)
+		}
+	}
+}
+
+func TestNewsOfTheRootLivesForTwiceTheDepthOfTheTree(t *testing.T) {
+	hosts := ""
+	for i := range 7 {
+		hosts += fmt.Sprintf("  h%d: {address: 192.0.2.%d}\n", i+1, i+11)
+	}
+	for strategy, want := range map[string]string{"mesh": "6", "hub": "6", "ring": "20"} {
+		file := "version: 1\nname: demo\nnetwork: 172.17.0.0/16\ngraph: {strategy: " + strategy + "}\nhosts:\n" + hosts
+		if got := makePlan(t, input(t, file)).Hosts[3].Desired.OVS.OtherConfig["rstp-max-age"]; got != want {
+			t.Errorf("%s: rstp-max-age %s, want %s", strategy, got, want)
 		}
 	}
 }

@@ -57,7 +57,7 @@ const (
 // key that is not wanted is deleted; every other key is left alone.
 var (
 	OwnedBridgeOtherConfig = []string{
-		"hwaddr", "rstp-address", "rstp-priority", "stp-priority", "stp-system-id",
+		"hwaddr", "rstp-address", "rstp-max-age", "rstp-priority", "stp-priority", "stp-system-id",
 	}
 	OwnedBridgeExternalIDs = []string{OwnerKey}
 	OwnedPortOtherConfig   = []string{
