@@ -64,7 +64,9 @@ func TestAStepThatFailsGoesBackToBeforeTheFirst(t *testing.T) {
 		t.Error(diff)
 	}
 	o.end()
-	<-o.done
+	if err := <-o.done; err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAStepFromAnotherStateThanTheHostIsInGoesBack(t *testing.T) {
@@ -78,7 +80,9 @@ func TestAStepFromAnotherStateThanTheHostIsInGoesBack(t *testing.T) {
 		t.Errorf("answered %+v", reply.Error)
 	}
 	o.end()
-	<-o.done
+	if err := <-o.done; err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestTheSwitchForgetsWhenTold(t *testing.T) {
@@ -93,5 +97,7 @@ func TestTheSwitchForgetsWhenTold(t *testing.T) {
 		t.Error(diff)
 	}
 	o.end()
-	<-o.done
+	if err := <-o.done; err != nil {
+		t.Fatal(err)
+	}
 }
