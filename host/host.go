@@ -56,6 +56,7 @@ type Guard interface {
 type Host struct {
 	Resources []Resource // in the order of apply: what others stand on first
 	Docker    Daemon     // stopped before an apply that restarts dockerd
+	Switch    Switch
 	Guard     Guard
 	Dir       string // where the journal is
 	Lock      string // the file that an apply holds a lock on
@@ -115,14 +116,10 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 		h.disarm(ctx)
 		return untouched(err)
 	}
-	err = h.bring(ctx, req.Query, now.State, req.Want, progress)
-	if err == nil {
-		return nil
+	if err := h.bring(ctx, req.Query, now.State, req.Want, progress); err != nil {
+		return h.failed(err, progress)
 	}
-	if back := h.goBack(progress); back != nil {
-		return &wire.Error{Message: fmt.Sprintf("%v; and going back failed: %v", err, back)}
-	}
-	return &wire.Error{Message: err.Error(), RolledBack: true}
+	return nil
 }
 
 // bring applies every resource and then looks whether the host is what was

@@ -132,6 +132,8 @@ func (s *server) answer(ctx context.Context, req wire.Request) wire.Reply {
 		return wire.Reply{Error: failure(s.apply(ctx, *req.Apply))}
 	case req.Hold != nil:
 		return wire.Reply{Error: failure(s.waits())}
+	case req.Forget != nil:
+		return wire.Reply{Error: failure(s.host.Switch.Forget(ctx))}
 	case req.Confirm != nil:
 		if err := s.waits(); err != nil {
 			return wire.Reply{Error: failure(err)}
@@ -174,14 +176,19 @@ func (s *server) observe(ctx context.Context, q plan.Query) (plan.Observation, e
 	return o, err
 }
 
+// apply begins an apply, or goes on with the one that waits for its confirmation.
 func (s *server) apply(ctx context.Context, req wire.ApplyRequest) error {
-	if err := s.take(); err != nil {
-		return &wire.Error{Message: err.Error(), Untouched: true}
+	do := s.host.Next
+	if s.confirm == nil {
+		do = s.host.Apply
+		if err := s.take(); err != nil {
+			return &wire.Error{Message: err.Error(), Untouched: true}
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
 	s.host.Log.Info("apply", "fabric", req.Query.Fabric, "operator", s.operator)
-	if err := s.host.Apply(ctx, req, s.progress); err != nil {
+	if err := do(ctx, req, s.progress); err != nil {
 		s.host.Log.Error("apply failed", "error", err)
 		s.settled()
 		return err

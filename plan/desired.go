@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/ovsfabric/fabric/ipam"
 	"github.com/ovsfabric/fabric/topology"
@@ -25,6 +24,21 @@ const (
 
 // remoteIP is the option of a tunnel that names its other end.
 const remoteIP = "remote_ip"
+
+// maxAge is how many hops news of the root may go, in seconds as the tree
+// counts them: more than twice the depth that the tree has after the worst
+// single loss, so that it carries over further ones, and no more than that,
+// since news of a lost root goes round for as long where loops remain. The
+// least is Open vSwitch's (ovs-vswitchd.conf.db(5)).
+func maxAge(worstDepth int) int {
+	switch {
+	case worstDepth <= 2:
+		return 6
+	case worstDepth <= 4:
+		return 10
+	}
+	return defaultMaxAge
+}
 
 // bfdInterval is how often BFD sends, in milliseconds. A tunnel counts as
 // down after three of them, before RSTP would have missed its first hello.
@@ -63,13 +77,19 @@ func portName(t topology.TunnelType, peer string) string {
 
 // portNumbers gives every neighbour a port number of its own, near its ID
 // so that other hosts' comings and goings do not move it. Two ports of the
-// same number would make Open vSwitch take one out of the tree.
-func portNumbers(protocol topology.Protocol, ids []int) map[int]uint16 {
-	limit := protocol.MaxPorts()
+// same number would make Open vSwitch take one out of the tree. With RSTP
+// each tunnel type starts elsewhere, so that a port of another type can
+// stand beside the old one.
+func portNumbers(t *topology.Topology, ids []int) map[int]uint16 {
+	limit := t.Tree.Protocol.MaxPorts()
+	first := 0
+	if t.Tree.Protocol == topology.RSTP {
+		first = map[topology.TunnelType]int{topology.VXLAN: 0, topology.GRE: limit / 3, topology.Geneve: 2 * limit / 3}[t.Tunnel.Type]
+	}
 	numbers := make(map[int]uint16, len(ids))
 	taken := make(map[uint16]bool, len(ids))
 	for _, id := range slices.Sorted(slices.Values(ids)) {
-		n := uint16((id-1)%limit + 1)
+		n := uint16((id-1+first)%limit + 1)
 		for taken[n] {
 			n = n%uint16(limit) + 1
 		}
@@ -127,7 +147,7 @@ func newNetwork(t *topology.Topology, graph *topology.Graph, lock ipam.Lock) (*n
 		for _, l := range n.links[h.Name] {
 			ids = append(ids, n.entries[other(l, h.Name)].ID)
 		}
-		n.numbers[h.Name] = portNumbers(t.Tree.Protocol, ids)
+		n.numbers[h.Name] = portNumbers(t, ids)
 	}
 	edges := make([]topology.Edge, 0, len(graph.Links))
 	for _, l := range graph.Links {
@@ -193,6 +213,7 @@ func (n *network) ovs(host, datapath string, mtu int) *OVS {
 	if s.RSTP {
 		s.OtherConfig["rstp-address"] = mac
 		s.OtherConfig["rstp-priority"] = priority
+		s.OtherConfig["rstp-max-age"] = strconv.Itoa(maxAge(n.checked.WorstDepth))
 	} else {
 		s.OtherConfig["stp-system-id"] = mac
 		s.OtherConfig["stp-priority"] = priority
@@ -200,7 +221,7 @@ func (n *network) ovs(host, datapath string, mtu int) *OVS {
 	for _, l := range n.links[host] {
 		s.Ports = append(s.Ports, n.port(host, other(l, host), l.Cost))
 	}
-	slices.SortFunc(s.Ports, func(a, b Port) int { return strings.Compare(a.Name, b.Name) })
+	sortPorts(s.Ports)
 	return s
 }
 

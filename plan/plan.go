@@ -30,7 +30,8 @@ type Plan struct {
 	Tree     *topology.Tree   `json:"tree"`
 	Checked  topology.Checked `json:"checked"` // what a loss makes of the tree
 	MTU      MTU              `json:"mtu"`
-	Hosts    []Host           `json:"hosts"` // the topology's in its order, then removed ones
+	Moves    []Move           `json:"moves,omitempty"` // what carrying it out does to traffic between hosts that stay
+	Hosts    []Host           `json:"hosts"`           // the topology's in its order, then removed ones
 	Warnings []string         `json:"warnings,omitempty"`
 	// Meanwhile is the fabric without the hosts that are missing; nil where none is.
 	Meanwhile *Outcome `json:"meanwhile,omitempty"`
@@ -48,6 +49,7 @@ type Host struct {
 	Observed  bool         `json:"observed"`          // false: changes are against a host without a fabric
 	Missing   string       `json:"missing,omitempty"` // why it was not observed though it was to be: nothing changes there
 	From      HostState    `json:"from"`              // what was observed
+	Between   []HostState  `json:"between,omitempty"` // what all hosts go through together on the way to what is desired
 	Desired   HostState    `json:"desired"`
 	Changes   []Change     `json:"changes"`
 	Impact    []string     `json:"impact,omitempty"`
@@ -137,7 +139,9 @@ func New(in Input) (*Plan, error) {
 		}
 		meanwhile := p.Fail(lost...)
 		p.Meanwhile = &meanwhile
+		return p, nil // hosts that do not answer cannot go along in steps
 	}
+	p.plannedMoves()
 	return p, nil
 }
 
@@ -199,6 +203,15 @@ func (h *Host) compare(o Observation) {
 	h.Impact = impact(o, h.Desired)
 }
 
+// MaxDepth is how many hops from the root the tree carries news of it, as the
+// bridges are set.
+func (p *Plan) MaxDepth() int {
+	if p.Protocol == string(topology.RSTP) {
+		return maxAge(p.Checked.WorstDepth)
+	}
+	return topology.Protocol(p.Protocol).MaxDepth()
+}
+
 // Kept is the plan of the hosts that stay.
 func (p *Plan) Kept() *Plan { return p.part(false) }
 
@@ -220,6 +233,9 @@ func (p *Plan) Empty() bool {
 	}
 	return true
 }
+
+// Steps lists the states that the host is brought to, one after the other; the last is what is desired.
+func (h Host) Steps() []HostState { return append(slices.Clone(h.Between), h.Desired) }
 
 // Obstructed lists the hosts that have something in the fabric's way.
 func (p *Plan) Obstructed() []Host {

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -32,6 +33,12 @@ var equateNetip = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 // input is what a fabric file gives with a fresh lock.
 func input(t testing.TB, file string) plan.Input {
 	t.Helper()
+	return inputAfter(t, ipam.Lock{}, file)
+}
+
+// inputAfter is what a fabric file gives with the lock of what it was before.
+func inputAfter(t testing.TB, before ipam.Lock, file string) plan.Input {
+	t.Helper()
 	topo, _, err := topology.Parse("fabric.yaml", []byte(file), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +47,7 @@ func input(t testing.TB, file string) plan.Input {
 	for _, h := range topo.Hosts {
 		wants = append(wants, ipam.Want{Name: h.Name, Weight: h.Weight, Pin: h.Range, SSH: h.Address.String()})
 	}
-	lock, err := ipam.Assign(topo.Network, ipam.Lock{}, wants)
+	lock, err := ipam.Assign(topo.Network, before, wants)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +68,7 @@ func TestTheBridgeOfAHost(t *testing.T) {
 	want := &plan.OVS{
 		Name: "br0", DatapathType: "system", RSTP: true, MTU: 1450,
 		OtherConfig: map[string]string{
-			"hwaddr": "02:fa:2a:97:00:02", "rstp-address": "02:fa:2a:97:00:02", "rstp-priority": "8192",
+			"hwaddr": "02:fa:2a:97:00:02", "rstp-address": "02:fa:2a:97:00:02", "rstp-priority": "8192", "rstp-max-age": "6",
 		},
 		ExternalIDs: map[string]string{"fabric": "demo"},
 		Ports: []plan.Port{
@@ -392,5 +399,18 @@ func TestAHostIsAskedForTheWaysToItsPeers(t *testing.T) {
 	want := map[string][]netip.Addr{"h1": {h2}, "h2": {h1, h3}, "h3": {h2}, "removed": nil}
 	if diff := cmp.Diff(want, got, equateNetip); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestNewsOfTheRootLivesForTwiceTheDepthOfTheTree(t *testing.T) {
+	hosts := ""
+	for i := range 7 {
+		hosts += fmt.Sprintf("  h%d: {address: 192.0.2.%d}\n", i+1, i+11)
+	}
+	for strategy, want := range map[string]string{"mesh": "6", "hub": "6", "ring": "20"} {
+		file := "version: 1\nname: demo\nnetwork: 172.17.0.0/16\ngraph: {strategy: " + strategy + "}\nhosts:\n" + hosts
+		if got := makePlan(t, input(t, file)).Hosts[3].Desired.OVS.OtherConfig["rstp-max-age"]; got != want {
+			t.Errorf("%s: rstp-max-age %s, want %s", strategy, got, want)
+		}
 	}
 }

@@ -57,11 +57,11 @@ const (
 // key that is not wanted is deleted; every other key is left alone.
 var (
 	OwnedBridgeOtherConfig = []string{
-		"hwaddr", "rstp-address", "rstp-priority", "stp-priority", "stp-system-id",
+		"hwaddr", "rstp-address", "rstp-max-age", "rstp-priority", "stp-priority", "stp-system-id",
 	}
 	OwnedBridgeExternalIDs = []string{OwnerKey}
 	OwnedPortOtherConfig   = []string{
-		"rstp-path-cost", "rstp-port-num", "stp-path-cost", "stp-port-num",
+		holdKey, "rstp-path-cost", "rstp-port-num", "stp-path-cost", "stp-port-num",
 	}
 	OwnedPortExternalIDs = []string{OwnerKey, PeerKey}
 	// Options and BFD of a tunnel interface are the fabric's as a whole.

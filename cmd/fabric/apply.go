@@ -172,6 +172,7 @@ func (a *applyFlags) carryOut(ctx context.Context, l *loaded, f *fleet, p *plan.
 	kept := p.Kept()
 	first := c
 	first.canary, first.keepGoing = a.canary, a.keepGoing
+	first.stand = stand(kept, f)
 	first.check = check(l, kept, f, func(text string) { c.show.host("fabric", text) })
 	results, err := first.out(ctx, kept)
 	if err != nil {

@@ -21,7 +21,8 @@ type carry struct {
 	confirmWithin time.Duration
 	query         func(host string) plan.Query
 	show          *progress
-	check         rollout.Check // may be nil
+	check         rollout.Check               // may be nil
+	stand         func(context.Context) error // may be nil
 }
 
 func newCarry(f *fleet, l *loaded, stderr io.Writer, parallel int, confirmWithin time.Duration) carry {
@@ -32,7 +33,7 @@ func newCarry(f *fleet, l *loaded, stderr io.Writer, parallel int, confirmWithin
 func (c carry) out(ctx context.Context, p *plan.Plan) ([]rollout.Result, error) {
 	results, err := rollout.Apply(ctx, p, rollout.Options{
 		Parallel: c.parallel, Canary: c.canary, KeepGoing: c.keepGoing, ConfirmWithin: c.confirmWithin,
-		Check: c.check, Progress: c.show.host, Query: c.query,
+		Check: c.check, Stand: c.stand, Progress: c.show.host, Query: c.query,
 		Session: func(host string) rollout.Session { return c.fleet.sessions[host] },
 	})
 	if err != nil {

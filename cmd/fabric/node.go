@@ -160,6 +160,7 @@ func newHost(fabric string, units *boot.Resource, guard *boot.Guard, log *slog.L
 	return hostSide{switchdb: switchdb, Host: &host.Host{
 		Resources: []host.Resource{switchdb, link.New(), units, docker},
 		Docker:    docker,
+		Switch:    switchdb,
 		Guard:     guard,
 		Dir:       stateDir,
 		Lock:      lockFile,

@@ -25,6 +25,7 @@ func printPlan(stdout io.Writer, p *plan.Plan) {
 	for _, h := range p.Hosts {
 		printHost(w, h, color)
 	}
+	printMoves(w, p.Moves, color)
 	for _, warning := range p.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
@@ -44,6 +45,28 @@ func printPlan(stdout io.Writer, p *plan.Plan) {
 		fmt.Fprintf(w, "Nothing to do: %s as the file wants it.\n", count(asked, "host is", "hosts are"))
 	}
 }
+
+// printMoves tells which hosts wait for each other while the tree moves.
+func printMoves(w io.Writer, moves []plan.Move, color bool) {
+	for i, m := range moves {
+		if i == maxMoves {
+			fmt.Fprintf(w, "! and %s more; --json lists them all\n", count(len(moves)-maxMoves, "host", "hosts"))
+			break
+		}
+		who := m.Host
+		if rest := len(m.Behind) - 1; rest > 0 {
+			who = fmt.Sprintf("%s and %s behind it", m.Host, count(rest, "host", "hosts"))
+			if len(m.Behind) <= maxNamed {
+				who = strings.Join(m.Behind, ", ")
+			}
+		}
+		fmt.Fprintln(w, paint(color, fmt.Sprintf("! %s: no way to the others (%s) for up to %.1f s: %s leaves %s and %s",
+			who, count(m.Pairs, "pair", "pairs"), float64(m.OutageMS)/1000, m.Host, m.From, m.Why)))
+	}
+}
+
+// Of moves, and of hosts that one takes along, a plan prints so many.
+const maxMoves, maxNamed = 50, 8
 
 func count(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, plural(n, one, many))
@@ -67,8 +90,8 @@ func printNetwork(w io.Writer, p *plan.Plan) {
 	fmt.Fprintf(w, "  tree    root %s, backup %s\n", p.Graph.Root, orNone(p.Graph.Backup))
 	if len(p.Tree.Nodes) > 1 {
 		fmt.Fprintf(w, "  losses  %s\n", losses(p.Checked))
-		fmt.Fprintf(w, "  depth   %s from the root, %d after the worst failure; %s carries no more than %d\n",
-			count(p.Checked.Depth, "hop", "hops"), p.Checked.WorstDepth, strings.ToUpper(p.Protocol), topology.Protocol(p.Protocol).MaxDepth())
+		fmt.Fprintf(w, "  depth   %s from the root, %d after the worst failure; %s is set to carry %d\n",
+			count(p.Checked.Depth, "hop", "hops"), p.Checked.WorstDepth, strings.ToUpper(p.Protocol), p.MaxDepth())
 		fmt.Fprintf(w, "  ports   %s\n", ports(p))
 	}
 	fmt.Fprintln(w)

@@ -170,6 +170,22 @@ func unsettled(failed []verify.Check, within time.Duration) error {
 	return errors.New(strings.Join(lines, "\n"))
 }
 
+// stand is what an apply of several steps waits for after the first: the new
+// tunnels of the tree are up.
+func stand(p *plan.Plan, f *fleet) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var tunnels []verify.Tunnel
+		for _, t := range p.Joining() {
+			tunnels = append(tunnels, verify.Tunnel(t))
+		}
+		lacking, err := verify.Stand(ctx, f.nodes(), tunnels, patience*settleTime(p))
+		if err != nil || len(lacking) == 0 {
+			return err
+		}
+		return errors.New(strings.Join(append([]string{fmt.Sprintf("the new tunnels did not come up within %s", patience*settleTime(p))}, lacking...), "\n"))
+	}
+}
+
 // expected is what the plan predicts, in the terms of a verification.
 func expected(t *topology.Topology, p *plan.Plan) verify.Expected {
 	e := verify.Expected{

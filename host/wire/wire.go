@@ -43,6 +43,7 @@ type Request struct {
 	Observe *plan.Query   `json:"observe,omitempty"`
 	Apply   *ApplyRequest `json:"apply,omitempty"`
 	Hold    *Empty        `json:"hold,omitempty"`    // wait on for the confirmation: the operator is there
+	Forget  *Empty        `json:"forget,omitempty"`  // where the fabric's addresses were seen: frames find their way anew
 	Confirm *Empty        `json:"confirm,omitempty"` // keep what was applied
 	Abort   *Empty        `json:"abort,omitempty"`   // go back to what was before
 	Recover *Empty        `json:"recover,omitempty"` // finish what an interrupted apply left
@@ -52,7 +53,9 @@ type Request struct {
 // Empty is a request without arguments.
 type Empty struct{}
 
-// ApplyRequest brings the host from one state to another. It goes back
+// ApplyRequest brings the host from one state to another. One that comes
+// before the last was confirmed goes on from there. It goes back to before
+// the first of them
 // unless a Confirm follows: at once when the session ends, and when nothing
 // was asked of it for ConfirmWithin.
 type ApplyRequest struct {

@@ -41,12 +41,21 @@ type hold struct {
 	err   error // why the host is lost; to be read after ended
 }
 
-// apply has the host apply its part of the plan.
-func (r *hostRun) apply(ctx context.Context, q plan.Query) error {
-	r.result.State = Unknown
-	_, err := r.session.Call(ctx, wire.Request{Apply: &wire.ApplyRequest{
-		Query: q, From: r.host.From, Want: r.host.Desired, ConfirmWithin: r.within,
-	}}, r.progress)
+// apply has the host take a step of its part of the plan. From one to the
+// next it need not be held: each tells it that the operator is there.
+func (r *hostRun) apply(ctx context.Context, q plan.Query, step int) error {
+	var err error
+	if r.held != nil {
+		err = r.release()
+		r.held = nil
+	}
+	if err == nil {
+		from, want := r.step(step)
+		r.result.State = Unknown
+		_, err = r.session.Call(ctx, wire.Request{Apply: &wire.ApplyRequest{
+			Query: q, From: from, Want: want, ConfirmWithin: r.within,
+		}}, r.progress)
+	}
 	if err == nil {
 		return nil
 	}

@@ -85,7 +85,8 @@ type Options struct {
 	Canary        int                          // hosts that apply before all others, and have to be well first
 	KeepGoing     bool                         // a host that fails keeps no other from applying, nor from keeping what it applied
 	ConfirmWithin time.Duration                // a host goes back by itself once it has heard nothing for so long
-	Check         Check                        // after each wave; may be nil
+	Stand         func(context.Context) error  // waits until the new tunnels carry frames, before a plan of several steps relies on them; may be nil
+	Check         Check                        // once hosts are what the plan wants; may be nil
 	Progress      func(host, text string)      // called from several goroutines
 	Query         func(host string) plan.Query // what to ask a host
 	Session       func(host string) Session    // of every host that changes
@@ -120,22 +121,30 @@ type attempt struct {
 	Options
 	hosts    []*hostRun
 	changing []*hostRun
+	steps    int // that the hosts take
 }
 
 func newAttempt(p *plan.Plan, o Options) *attempt {
 	a := &attempt{Options: o}
 	for _, h := range p.Hosts {
-		r := &hostRun{host: h, within: o.ConfirmWithin, result: Result{Host: h.Name, State: Unchanged}}
-		if h.Missing != "" {
-			r.result.State = Missing
+		if o.KeepGoing {
+			h.Between = nil // steps are for all hosts together
 		}
-		if len(h.Changes) > 0 {
-			r.result.State = Untouched
-			r.session = o.Session(h.Name)
-			r.progress = func(text string) { a.tell(h.Name, text) }
-			a.changing = append(a.changing, r)
+		r := &hostRun{
+			host: h, within: o.ConfirmWithin, progress: func(text string) { a.tell(h.Name, text) },
+			result: Result{Host: h.Name, State: Unchanged},
 		}
 		a.hosts = append(a.hosts, r)
+		if h.Missing != "" {
+			r.result.State = Missing
+			continue
+		}
+		a.steps = max(a.steps, len(h.Steps()))
+		r.session = o.Session(h.Name)
+		if r.changes() {
+			r.result.State = Untouched
+			a.changing = append(a.changing, r)
+		}
 	}
 	return a
 }
@@ -166,22 +175,29 @@ func (a *attempt) carryOut(ctx context.Context) error {
 	defer fail(nil)
 	waves := a.waves()
 	for i, w := range waves {
-		if err := a.begin(ctx, w, fail); err != nil {
+		if err := a.begin(ctx, w, 0, fail); err != nil {
 			return err
 		}
-		if err := a.check(ctx, w); err != nil {
-			return err
+		if a.steps == 1 {
+			if err := a.check(ctx, w); err != nil {
+				return err
+			}
 		}
 		if i+1 < len(waves) {
 			a.tell("canary", fmt.Sprintf("well, now the other %d", len(waves[i+1].hosts)))
 		}
 	}
+	if a.steps > 1 {
+		if err := a.move(ctx, fail); err != nil {
+			return err
+		}
+	}
 	return a.release()
 }
 
-// begin has the hosts of a wave apply, and begins on no further one after a
-// failure. A host that is lost later ends the whole attempt by fail.
-func (a *attempt) begin(ctx context.Context, w wave, fail func(error)) error {
+// begin has the hosts of a wave take a step, and begins on no further one
+// after a failure. A host that is lost later ends the whole attempt by fail.
+func (a *attempt) begin(ctx context.Context, w wave, step int, fail func(error)) error {
 	lost := fail
 	if a.KeepGoing {
 		lost = func(error) {} // check finds out
@@ -189,11 +205,14 @@ func (a *attempt) begin(ctx context.Context, w wave, fail func(error)) error {
 	g, running := errgroup.WithContext(ctx)
 	g.SetLimit(a.Parallel)
 	for _, r := range w.hosts {
+		if !r.changesIn(step) {
+			continue
+		}
 		g.Go(func() error {
 			if running.Err() != nil {
 				return running.Err()
 			}
-			err := r.apply(running, a.Query(r.host.Name))
+			err := r.apply(running, a.Query(r.host.Name), step)
 			switch {
 			case err == nil:
 				r.hold(lost)

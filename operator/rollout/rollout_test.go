@@ -41,6 +41,8 @@ func (h *fakeHost) Call(ctx context.Context, req wire.Request, _ func(string)) (
 		name = "abort"
 	case req.Hold != nil:
 		name = "hold"
+	case req.Forget != nil:
+		name = "forget"
 	}
 	h.mu.Lock()
 	h.calls = append(h.calls, name)

@@ -1,0 +1,70 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// Switch is the resource that the fabric's frames pass.
+type Switch interface {
+	Resource
+	// Forget has it forget behind which tunnel each address is.
+	Forget(context.Context) error
+}
+
+// Next brings the host from where an Apply or a Next left it to the next state. Its journal still leads to what was before the
+// Apply, and that is where an error takes the host back to.
+func (h *Host) Next(ctx context.Context, req wire.ApplyRequest, progress func(string)) error {
+	if err := h.next(ctx, req, progress); err != nil {
+		return h.failed(err, progress)
+	}
+	return nil
+}
+
+func (h *Host) next(ctx context.Context, req wire.ApplyRequest, progress func(string)) error {
+	j, err := h.readJournal()
+	if err != nil {
+		return err
+	}
+	if j == nil {
+		return errors.New("there is no journal of the apply that this goes on with: somebody deleted it")
+	}
+	part, from, want := h.part(req)
+	now, err := part.Observe(ctx, req.Query)
+	if err != nil {
+		return err
+	}
+	if changes := plan.Diff(from, now.State); len(changes) > 0 {
+		return fmt.Errorf("changed since the step before: %s", join(changes))
+	}
+	j.Want = req.Want
+	if err := h.writeJournal(*j); err != nil {
+		return err
+	}
+	return part.bring(ctx, req.Query, now.State, want, progress)
+}
+
+// part is the host without the resources that a step does not touch: while the tree moves, frames get lost for as long as the hosts
+// take.
+func (h *Host) part(req wire.ApplyRequest) (part *Host, from, want plan.HostState) {
+	from, want = req.From, req.Want
+	from.OVS = want.OVS
+	if len(plan.Diff(from, want)) > 0 {
+		return h, req.From, req.Want
+	}
+	only := *h
+	only.Resources = []Resource{h.Switch}
+	return &only, plan.HostState{OVS: req.From.OVS}, plan.HostState{OVS: req.Want.OVS}
+}
+
+// failed goes back from an apply that failed and says where that led.
+func (h *Host) failed(err error, progress func(string)) error {
+	if back := h.goBack(progress); back != nil {
+		return &wire.Error{Message: fmt.Sprintf("%v; and going back failed: %v", err, back)}
+	}
+	return &wire.Error{Message: err.Error(), RolledBack: true}
+}

@@ -1,0 +1,64 @@
+package rollout
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// move brings all hosts from the first step to the last: to none before all
+// have taken the one before it. Between two the tree moves, and each host
+// forgets what it has learned of the way to the others.
+func (a *attempt) move(ctx context.Context, fail func(error)) error {
+	if a.Stand != nil {
+		if err := a.Stand(ctx); err != nil {
+			return err
+		}
+	}
+	all := wave{hosts: a.changing}
+	for step := 1; step < a.steps; step++ {
+		if err := a.begin(ctx, all, step, fail); err != nil {
+			return err
+		}
+		a.forget(ctx)
+	}
+	return a.check(ctx, all)
+}
+
+// forget goes without the hosts that cannot: they learn by themselves, later.
+func (a *attempt) forget(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, r := range a.hosts {
+		wg.Go(func() {
+			_, _ = r.session.Call(ctx, wire.Request{Forget: &wire.Empty{}}, nil) // a lost session is noticed by what comes next
+		})
+	}
+	wg.Wait()
+}
+
+// step is the state that a host is brought from, and the one it is brought to.
+func (r *hostRun) step(step int) (from, want plan.HostState) {
+	states := append([]plan.HostState{r.host.From}, r.host.Steps()...)
+	return states[step], states[step+1]
+}
+
+// changes tells whether any step changes the host, and changesIn whether one
+// does.
+func (r *hostRun) changes() bool {
+	for step := range r.host.Steps() {
+		if r.changesIn(step) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *hostRun) changesIn(step int) bool {
+	if len(r.host.Between) == 0 {
+		return step == 0 && len(r.host.Changes) > 0
+	}
+	from, want := r.step(step)
+	return len(plan.Diff(from, want)) > 0
+}

@@ -1,0 +1,56 @@
+package ovsdb
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// Forget empties the bridge's table of addresses (fdb/flush in ovs-vswitchd(8)), as a topology change of the tree does. Frames that
+// were under way while the tree moved may have taught it the old way again, and frames of flows that are cached teach it nothing
+// until ovs-vswitchd looks through the cache, every half second. The bridge need not be there.
+func (r *Resource) Forget(ctx context.Context) error {
+	pid, err := os.ReadFile(filepath.Join(filepath.Dir(r.path()), "ovs-vswitchd.pid"))
+	if err != nil {
+		return fmt.Errorf("finding ovs-vswitchd: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	socket := filepath.Join(filepath.Dir(r.path()), fmt.Sprintf("ovs-vswitchd.%s.ctl", bytes.TrimSpace(pid)))
+	if err := control(ctx, socket, "fdb/flush", plan.BridgeName); err != nil {
+		return fmt.Errorf("having ovs-vswitchd forget addresses: %w", err)
+	}
+	return nil
+}
+
+// control runs a command of ovs-vswitchd by JSON-RPC 1.0, as ovs-appctl(8) does.
+func control(ctx context.Context, socket, command string, args ...string) error {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()                                              // the answer has been read
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(0, 0)) }) // in the past: what is under way ends
+	defer stop()
+	if err := json.NewEncoder(conn).Encode(map[string]any{"id": 0, "method": command, "params": args}); err != nil {
+		return err
+	}
+	var reply struct {
+		Error any `json:"error"`
+	}
+	if err := json.NewDecoder(conn).Decode(&reply); err != nil {
+		return err
+	}
+	if reply.Error != nil {
+		return fmt.Errorf("%s: %v", command, reply.Error)
+	}
+	return nil
+}

@@ -1,0 +1,362 @@
+package plan
+
+import (
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ovsfabric/fabric/topology"
+)
+
+// holdKey takes a port out of the tree at once and on its own side only (rstp_port_set_administrative_bridge_port in Open
+// vSwitch's lib/rstp.c): its bridge chooses another root port in the same moment, where a deleted port keeps its last news of the
+// root for up to 2 s, and a raised cost counts from the next second on.
+const holdKey = "rstp-admin-port-state"
+
+const (
+	standbyCost     = 20_000_000 // of a new tunnel that must not draw traffic yet; more than any path of the file's costs that a tree could have
+	standbyPriority = 61440      // of a new host that must not become the root yet, the worst of 802.1D-2004 9.2.5
+)
+
+// Move is a host that changes its place in the tree, with all hosts that reach the others through it.
+type Move struct {
+	Host     string   `json:"host"`
+	From     string   `json:"from"`      // the host that it is reached over now
+	Behind   []string `json:"behind"`    // itself and the hosts that are reached through it, as many as stay
+	Pairs    int      `json:"pairs"`     // of hosts that stay, whose path the move changes
+	OutageMS int      `json:"outage_ms"` // at most, expected
+	Why      string   `json:"why"`
+}
+
+// What a move costs, in milliseconds; docs/adr/0011 has the measurements.
+const (
+	// stepOutage is for a move in steps: what was learned from frames that were under way lasts until the steps have the hosts forget it.
+	stepOutage = 300
+	// remakeOutage is for tunnels that are made anew under the same name: until both ends have changed, BFD has come up, which sends
+	// once a second until then (RFC 5880 6.8.3), and the tree with it.
+	remakeOutage = 4000
+)
+
+// plannedMoves fills in Moves, and where the tree can be moved without letting go of it, the states that the hosts go through
+// together between From and Desired:
+//
+//  1. New tunnels stand beside the old ones, at a cost that draws no traffic. Tunnels that carry nothing, and will not, are held out
+//     of the tree, so that news of a lost root cannot go round in what the next step leaves.
+//  2. Costs and priorities are the new ones. Each host whose way to the root is not in the new tree leaves it.
+//  3. The other ends let go.
+//
+// Desired then takes the old tunnels away, and lets those that are no part of the tree take part in it again.
+func (p *Plan) plannedMoves() {
+	if !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.From.OVS != nil }) {
+		return
+	}
+	m := newMotion(p)
+	if len(m.leaving) == 0 {
+		return
+	}
+	outage, why := stepOutage, "goes another way, in steps"
+	switch {
+	case m.stp:
+		outage, why = outageSTP, "STP waits for news of the root to age, and for ports to listen and learn"
+	case !m.beside():
+		outage, why = remakeOutage, "tunnels are made anew under the same names"
+	default:
+		for i := range p.Hosts {
+			m.between(&p.Hosts[i])
+		}
+	}
+	p.Moves = m.moves(outage, why)
+}
+
+// motion is the way from one tree to the next.
+type motion struct {
+	plan    *Plan
+	old     *topology.Tree
+	stp     bool              // one of the trees is not RSTP's
+	parent  map[string]string // in the old tree
+	leaving map[string]bool   // hosts whose way to the root is not in the new tree
+	next    map[[2]string]bool
+}
+
+func newMotion(p *Plan) *motion {
+	m := &motion{plan: p, stp: p.Protocol != string(topology.RSTP), parent: make(map[string]string), leaving: make(map[string]bool), next: make(map[[2]string]bool)}
+	m.old = m.present()
+	for _, n := range p.Tree.Nodes {
+		if n.Parent != "" {
+			m.next[[2]string{n.Name, n.Parent}], m.next[[2]string{n.Parent, n.Name}] = true, true
+		}
+	}
+	desired := make(map[string]map[string]Port, len(p.Hosts))
+	for _, h := range p.Hosts {
+		desired[h.Name] = h.Desired.OVS.byPeer()
+	}
+	for _, h := range p.Hosts {
+		parent := m.old.Node(h.Name).Parent
+		if parent == "" {
+			continue
+		}
+		m.parent[h.Name] = parent
+		was := h.From.OVS.byPeer()[parent]
+		if !h.Removed && (!m.next[[2]string{h.Name, parent}] || was.remade(desired[h.Name][parent])) {
+			m.leaving[h.Name] = true
+		}
+	}
+	return m
+}
+
+// present predicts the tree of the hosts as they were observed.
+func (m *motion) present() *topology.Tree {
+	var bridges []topology.Bridge
+	ports := make(map[string]map[string]Port)
+	for _, h := range m.plan.Hosts {
+		if h.From.OVS == nil {
+			continue
+		}
+		m.stp = m.stp || !h.From.OVS.RSTP
+		bridges = append(bridges, h.From.OVS.treeBridge(h.Name))
+		ports[h.Name] = h.From.OVS.byPeer()
+	}
+	var edges []topology.Edge
+	for _, b := range bridges {
+		for _, peer := range slices.Sorted(maps.Keys(ports[b.Name])) {
+			back, both := ports[peer][b.Name]
+			if !both || peer < b.Name {
+				continue
+			}
+			there := ports[b.Name][peer]
+			e := topology.Edge{A: b.Name, B: peer}
+			e.PortA, e.CostA = there.place()
+			e.PortB, e.CostB = back.place()
+			edges = append(edges, e)
+		}
+	}
+	return topology.Simulate(bridges, edges)
+}
+
+// byPeer lists the tunnels of a bridge by the host at their other end.
+func (s *OVS) byPeer() map[string]Port {
+	if s == nil {
+		return nil
+	}
+	ports := make(map[string]Port, len(s.Ports))
+	for _, p := range s.Ports {
+		ports[p.ExternalIDs[PeerKey]] = p
+	}
+	return ports
+}
+
+// treeBridge is the bridge as the tree knows it. What cannot be read is zero: a bridge that nobody configured so.
+func (s *OVS) treeBridge(name string) topology.Bridge {
+	b := topology.Bridge{Name: name}
+	address, priority := s.OtherConfig["rstp-address"], s.OtherConfig["rstp-priority"]
+	if s.STP {
+		address, priority = s.OtherConfig["stp-system-id"], s.OtherConfig["stp-priority"]
+	}
+	if mac, err := net.ParseMAC(address); err == nil {
+		copy(b.MAC[:], mac)
+	}
+	n, _ := strconv.ParseUint(priority, 10, 16)
+	b.Priority = uint16(n)
+	return b
+}
+
+// place is the number and the cost of a port in the tree.
+func (p Port) place() (number uint16, cost uint32) {
+	of := func(key string, bits int) uint64 {
+		text, ok := p.OtherConfig["rstp-"+key]
+		if !ok {
+			text = p.OtherConfig["stp-"+key]
+		}
+		n, _ := strconv.ParseUint(text, 10, bits)
+		return n
+	}
+	return uint16(of("port-num", 16)), uint32(of("path-cost", 32))
+}
+
+// remade tells whether the tunnel is another one under the new configuration.
+func (p Port) remade(want Port) bool {
+	return p.Name != want.Name || p.Type != want.Type || !maps.Equal(p.Options, want.Options)
+}
+
+// beside tells whether all new tunnels can stand beside the old ones: none has the name of another one, or its number.
+func (m *motion) beside() bool {
+	for _, h := range m.plan.Hosts {
+		if h.From.OVS == nil || h.Desired.OVS == nil {
+			continue
+		}
+		named, numbered := make(map[string]Port), make(map[string]string)
+		for _, p := range h.From.OVS.Ports {
+			named[p.Name], numbered[p.OtherConfig["rstp-port-num"]] = p, p.Name
+		}
+		for _, want := range h.Desired.OVS.Ports {
+			if p, there := named[want.Name]; there && p.remade(want) {
+				return false
+			}
+			if name, taken := numbered[want.OtherConfig["rstp-port-num"]]; taken && name != want.Name {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// between fills in the states of a host that stays.
+func (m *motion) between(h *Host) {
+	if h.Removed {
+		return
+	}
+	from := h.From.OVS
+	if from == nil {
+		from = m.newcomer(h.Desired.OVS)
+	}
+	wanted := make(map[string]bool)
+	for _, p := range h.Desired.OVS.Ports {
+		wanted[p.Name] = true
+	}
+	there := make(map[string]bool)
+	for _, p := range from.Ports {
+		there[p.Name] = true
+	}
+	onTree := func(p Port) bool { return wanted[p.Name] && m.next[[2]string{h.Name, p.ExternalIDs[PeerKey]}] }
+
+	add := from.clone()
+	for i, p := range add.Ports {
+		if !onTree(p) && m.old.Port(h.Name, p.ExternalIDs[PeerKey]).Role == topology.RoleAlternate {
+			add.Ports[i] = p.held()
+		}
+	}
+	for _, p := range h.Desired.OVS.Ports {
+		if !there[p.Name] {
+			add.Ports = append(add.Ports, p.standby(!onTree(p)))
+		}
+	}
+	sortPorts(add.Ports)
+
+	move, part := h.Desired.OVS.clone(), h.Desired.OVS.clone()
+	for _, p := range from.Ports {
+		if !wanted[p.Name] {
+			move.Ports, part.Ports = append(move.Ports, p), append(part.Ports, p)
+		}
+	}
+	sortPorts(move.Ports)
+	sortPorts(part.Ports)
+	for i, p := range move.Ports {
+		if onTree(p) {
+			continue
+		}
+		part.Ports[i] = p.held()
+		if !there[p.Name] || m.leaves(h.Name, p.ExternalIDs[PeerKey]) {
+			move.Ports[i] = p.held()
+		}
+	}
+
+	states := []*OVS{add, move, part}
+	first, last := h.Desired, h.Desired
+	if h.From.OVS != nil && h.From.Links != nil && h.Desired.OVS.MTU > h.From.OVS.MTU {
+		first = h.From // packets grow once there are only tunnels that carry them
+	}
+	last.OVS = nil
+	for _, ovs := range states {
+		state := first
+		ovs.MTU = first.OVS.MTU
+		state.OVS = ovs
+		h.Between = append(h.Between, state)
+	}
+}
+
+// newcomer is the bridge of a host that joins, without tunnels yet.
+func (m *motion) newcomer(want *OVS) *OVS {
+	s := want.clone()
+	s.Ports = nil
+	s.OtherConfig["rstp-priority"] = strconv.Itoa(standbyPriority)
+	return s
+}
+
+// leaves tells whether the host's own end of a tunnel that is no part of the new tree carries nothing, or is what the host moves
+// away from. The other end of such a tunnel forwards, for others.
+func (m *motion) leaves(host, peer string) bool {
+	if m.parent[host] == peer {
+		return m.leaving[host]
+	}
+	return m.old.Port(host, peer).Role == topology.RoleAlternate
+}
+
+func sortPorts(ports []Port) {
+	slices.SortFunc(ports, func(a, b Port) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func (s *OVS) clone() *OVS {
+	c := *s
+	c.OtherConfig = maps.Clone(s.OtherConfig)
+	c.Ports = slices.Clone(s.Ports)
+	return &c
+}
+
+// standby is a new tunnel before it is needed.
+func (p Port) standby(held bool) Port {
+	if held {
+		return p.held()
+	}
+	return p.with("rstp-path-cost", strconv.Itoa(standbyCost))
+}
+
+func (p Port) held() Port { return p.with(holdKey, "false") }
+
+func (p Port) with(key, value string) Port {
+	p.OtherConfig = maps.Clone(p.OtherConfig)
+	p.OtherConfig[key] = value
+	return p
+}
+
+// moves lists who waits, for how long.
+func (m *motion) moves(outage int, why string) []Move {
+	stays := make(map[string]bool)
+	for _, h := range m.plan.Hosts {
+		stays[h.Name] = !h.Removed && h.From.OVS != nil
+	}
+	below := make(map[string][]string)
+	staying := 0
+	for _, n := range m.old.Nodes {
+		if !stays[n.Name] {
+			continue
+		}
+		staying++
+		for at := n.Name; at != ""; at = m.parent[at] {
+			if m.leaving[at] {
+				below[at] = append(below[at], n.Name)
+			}
+		}
+	}
+	var moves []Move
+	for _, n := range m.old.Nodes {
+		if behind := below[n.Name]; m.leaving[n.Name] && len(behind) < staying {
+			moves = append(moves, Move{
+				Host: n.Name, From: m.parent[n.Name], Behind: behind, Pairs: len(behind) * (staying - len(behind)), OutageMS: outage, Why: why,
+			})
+		}
+	}
+	return moves
+}
+
+// Tunnel is one end of a tunnel: a port of a host's bridge.
+type Tunnel struct {
+	Host, Port string
+}
+
+// Joining lists the ends of the tunnels that the first of several steps adds to the new tree.
+func (p *Plan) Joining() []Tunnel {
+	var ends []Tunnel
+	for _, h := range p.Hosts {
+		if len(h.Between) == 0 {
+			continue
+		}
+		for _, port := range h.Between[0].OVS.Ports {
+			if port.OtherConfig["rstp-path-cost"] == strconv.Itoa(standbyCost) {
+				ends = append(ends, Tunnel{h.Name, port.Name})
+			}
+		}
+	}
+	return ends
+}

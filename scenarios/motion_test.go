@@ -1,0 +1,177 @@
+//go:build privileged
+
+package scenarios_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A motion is a change of a fabric that runs: what the file says of its hosts and what else.
+type motion struct {
+	name  string
+	hosts string // numbers
+	more  string
+	moves bool // the tree
+}
+
+const meshed = "graph: {strategy: mesh}\ntree: {root: h1, backup: h2}\n"
+
+// motions go from one to the next, from a mesh of h1 to h4 whose root is h1.
+var motions = []motion{
+	{"tunnels that carry nothing go", "1234", "graph: {strategy: hub}\ntree: {root: h1, backup: h2}\n", false},
+	{"tunnels come", "1234", meshed, false},
+	{"another root", "1234", "graph: {strategy: mesh}\ntree: {root: h2, backup: h1}\n", true},
+	{"the root again", "1234", meshed, true},
+	{"cost", "1234", meshed + "links: [{between: [h1, h3], cost: 20000}]\n", true},
+	{"a tunnel of the tree goes", "1234", "graph: {strategy: ring}\ntree: {root: h1, backup: h2}\n", true},
+	{"a better tunnel comes", "1234", meshed, true},
+	{"another tunnel type", "1234", meshed + "tunnel: {type: geneve}\n", true},
+	{"another key", "1234", meshed + "tunnel: {type: geneve, key: 7}\n", true},
+	{"the root goes", "234", "graph: {strategy: mesh}\ntree: {root: h2, backup: h3}\ntunnel: {type: geneve, key: 7}\n", true},
+	{"a host comes", "1234", "graph: {strategy: mesh}\ntree: {root: h2, backup: h3}\ntunnel: {type: geneve, key: 7}\n", false},
+}
+
+func (m motion) file() string {
+	text := "version: 1\nname: motion\nnetwork: 10.19.0.0/16\n" + m.more + "hosts:\n"
+	for _, n := range m.hosts {
+		text += fmt.Sprintf("  h%c: {address: 203.0.113.1%[1]c}\n", n)
+	}
+	return text
+}
+
+// outage is what a plan expects of its moves at most; 0 without any.
+func (w *world) outage() time.Duration {
+	w.t.Helper()
+	var p struct {
+		Moves []struct {
+			OutageMS int `json:"outage_ms"`
+		} `json:"moves"`
+	}
+	if err := json.Unmarshal([]byte(w.must("plan", "--json").stdout), &p); err != nil {
+		w.t.Fatal(err)
+	}
+	var most int
+	for _, m := range p.Moves {
+		most = max(most, m.OutageMS)
+	}
+	return time.Duration(most) * time.Millisecond
+}
+
+// TestTheTreeMovesInSteps is about where the steps lead. How long traffic stops meanwhile is for BenchmarkMotion to tell: a test
+// would fail on a machine that is short of time.
+func TestTheTreeMovesInSteps(t *testing.T) {
+	t.Parallel()
+	w := boot(t, "four-hosts", "test-motion")
+	w.write(motion{hosts: "1234", more: meshed}.file())
+	w.must("apply", "--yes")
+	step := steps(t, w)
+	for _, m := range motions {
+		step(m.name, func(t *testing.T, w *world) {
+			w.write(m.file())
+			if got := w.outage() > 0; got != m.moves {
+				t.Errorf("the plan says that the tree moves: %v, want %v", got, m.moves)
+			}
+			w.must("apply", "--yes")
+			w.must("verify", "--containers=false")
+			if r := w.must("plan"); !strings.Contains(r.stdout, "Nothing to do") {
+				t.Errorf("after it a plan says:\n%s", r.stdout)
+			}
+			for _, n := range m.hosts {
+				if held := w.on("h"+string(n), "ovs-vsctl --columns=other_config list port | grep -c admin-port-state || true"); strings.TrimSpace(held) != "0" {
+					t.Errorf("h%c: ports are still held", n)
+				}
+			}
+		})
+	}
+}
+
+// pinging is a ping every 10 ms from one host to another.
+type pinging struct {
+	from, to string
+	done     chan result
+}
+
+const pingEvery = 10 * time.Millisecond
+
+// pingAll pings between all pairs of hosts until stop ends it, and returns the longest time without an answer.
+func (w *world) pingAll(hosts string) (stop func() (worst time.Duration, pair string)) {
+	w.t.Helper()
+	var all []pinging
+	for i, from := range hosts {
+		for _, to := range hosts[i+1:] {
+			p := pinging{"h" + string(from), "h" + string(to), make(chan result, 1)}
+			address := strings.TrimSpace(w.on(p.to, "ip -4 -o addr show docker0 | awk '{print $4}' | cut -d/ -f1"))
+			cmd := w.lab.Sh(w.t.Context(), p.from, "ping", "-n", "-i", "0.01", address)
+			go func() { p.done <- runCommand(w.t, cmd) }()
+			all = append(all, p)
+		}
+	}
+	for _, p := range all {
+		w.eventually("pings under way on "+p.from, time.Minute, func() bool { return w.try(p.from, "pgrep -x ping").exit == 0 })
+	}
+	return func() (time.Duration, string) {
+		for _, h := range hosts {
+			w.try("h"+string(h), "pkill -INT -x ping")
+		}
+		var worst time.Duration
+		var pair string
+		for _, p := range all {
+			if gap := longestGap(<-p.done); gap > worst {
+				worst, pair = gap, p.from+"–"+p.to
+			}
+		}
+		return worst, pair
+	}
+}
+
+// longestGap is the longest series of pings in a row without an answer, up to the last answer: what follows may be under way.
+func longestGap(r result) time.Duration {
+	last, longest := 0, 0
+	lines := bufio.NewScanner(strings.NewReader(r.stdout))
+	for lines.Scan() {
+		_, rest, ok := strings.Cut(lines.Text(), "icmp_seq=")
+		if !ok {
+			continue
+		}
+		var seq int
+		if _, err := fmt.Sscanf(rest, "%d", &seq); err != nil || seq <= last {
+			continue
+		}
+		longest, last = max(longest, seq-last-1), seq
+	}
+	return time.Duration(longest) * pingEvery
+}
+
+// BenchmarkMotion is how long hosts that stay do not reach each other while a change is applied, and for how long the plan said
+// that they would not.
+func BenchmarkMotion(b *testing.B) {
+	w := boot(b, "four-hosts", "bench-motion")
+	start := motion{hosts: "1234", more: meshed}
+	w.write(start.file())
+	w.must("apply", "--yes")
+	before := start.hosts
+	for _, m := range motions {
+		b.Run(strings.ReplaceAll(m.name, " ", "-"), func(b *testing.B) {
+			w := w.at(b)
+			w.write(m.file())
+			predicted := w.outage()
+			stay := before
+			if len(m.hosts) < len(before) {
+				stay = m.hosts
+			}
+			stop := w.pingAll(stay)
+			w.must("apply", "--yes")
+			out, pair := stop()
+			b.Log(pair)
+			b.ReportMetric(float64(out.Milliseconds()), "ms/outage")
+			b.ReportMetric(float64(predicted.Milliseconds()), "ms/predicted")
+			b.ReportMetric(0, "ns/op")
+		})
+		before = m.hosts
+	}
+}
