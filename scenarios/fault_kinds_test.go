@@ -160,10 +160,11 @@ func (l *lane) cut() {
 	l.remains.heals = append(l.remains.heals, func() { port("up") })
 }
 
-// hang stops a process of the first host.
+// hang stops a process of the first host. An apply may have stopped dockerd by
+// then.
 func (l *lane) hang(name string) {
 	l.t.Helper()
-	l.script("kill -STOP $(pidof "+name+")", "kill -CONT $(pidof "+name+")")
+	l.script("! pid=$(pidof "+name+") || kill -STOP $pid", "! pid=$(pidof "+name+") || kill -CONT $pid")
 }
 
 func (l *lane) addPort() {

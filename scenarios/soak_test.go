@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,11 +64,16 @@ func TestSoak(t *testing.T) {
 
 // draw chooses a case of the lane's.
 func (l *lane) draw(random *rand.Rand) faultCase {
-	able := []string{"first"}
+	here := []string{"first"}
 	if l.base != "" {
-		able = []string{"change", "destroy"}
+		here = []string{"change", "destroy"}
 	}
-	op := able[random.IntN(len(able))]
+	op := here[random.IntN(len(here))]
 	at := soakMoments[op]
-	return faultCase{op, soakFaults[random.IntN(len(soakFaults))], at[random.IntN(len(at))], either}
+	able := slices.DeleteFunc(slices.Clone(soakFaults), func(fault string) bool {
+		// destroy waits longer for its confirmation than a case should last;
+		// a daemon.json on the full disk would be in no picture.
+		return fault == cut && op == "destroy" || fault == diskFull && op != "first"
+	})
+	return faultCase{op, able[random.IntN(len(able))], at[random.IntN(len(at))], either}
 }

@@ -200,11 +200,12 @@ func (s *strike) kill() {
 }
 
 // process is the pid, as this machine sees it, of a host's process that was
-// started with these arguments in a row; 0 where there is none. A lab keeps
-// each host's processes in a cgroup of its own.
+// started with these arguments in a row; 0 where there is none. A child that
+// has only been forked yet has them too, and is not meant. A lab keeps each
+// host's processes in a cgroup of its own.
 func (l *lane) process(host string, args ...string) int {
 	argv := "\x00" + strings.Join(args, "\x00") + "\x00"
-	found := 0
+	var found []int
 	for _, hierarchy := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
 		dir := filepath.Join(hierarchy, "fabric-lab-"+l.lab.Spec.Name, "hosts", host)
 		// Cgroups come and go during the walk.
@@ -215,24 +216,33 @@ func (l *lane) process(host string, args ...string) int {
 			}
 			for _, field := range strings.Fields(string(pids)) {
 				cmdline, err := os.ReadFile("/proc/" + field + "/cmdline")
-				if err == nil && strings.Contains("\x00"+string(cmdline), argv) {
-					found, _ = strconv.Atoi(field)
+				if pid, numErr := strconv.Atoi(field); err == nil && numErr == nil && strings.Contains("\x00"+string(cmdline), argv) {
+					found = append(found, pid)
 				}
 			}
 			return nil
 		})
 	}
-	return found
+	for _, pid := range found {
+		if !slices.Contains(found, parent(pid)) {
+			return pid
+		}
+	}
+	return 0
 }
 
-// parent is the parent of a process, field 4 of proc_pid_stat(5), or 0. None of
-// those here has a space in its name.
+// parent is the parent of a process, field 4 of proc_pid_stat(5), or 0. The
+// second field, in parentheses, may hold spaces.
 func parent(pid int) int {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
-	ppid, _ := strconv.Atoi(strings.Fields(string(stat))[3])
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 2 {
+		return 0
+	}
+	ppid, _ := strconv.Atoi(fields[1])
 	return ppid
 }
 
