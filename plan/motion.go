@@ -34,6 +34,9 @@ type Move struct {
 const (
 	// stepOutage is for a move in steps: what was learned from frames that were under way lasts until the steps have the hosts forget it.
 	stepOutage = 300
+	// demoteOutage is for a move in steps in which the root stays as a host and gets a worse priority: to its neighbours that is news from
+	// another bridge, and worse, so that they hold on to what they know until it has aged.
+	demoteOutage = 2000
 	// remakeOutage is for tunnels that are made anew under the same name: until both ends have changed, BFD has come up, which sends
 	// once a second until then (RFC 5880 6.8.3), and the tree with it.
 	remakeOutage = 4000
@@ -44,8 +47,8 @@ const (
 //
 //  1. New tunnels stand beside the old ones, at a cost that draws no traffic. Tunnels that carry nothing, and will not, are held out
 //     of the tree, so that news of a lost root cannot go round in what the next step leaves.
-//  2. Costs and priorities are the new ones. Each host whose way to the root is not in the new tree leaves it.
-//  3. The other ends let go.
+//  2. Costs are the new ones, and the priorities that get better. Each host whose way to the root is not in the new tree leaves it.
+//  3. The other ends let go, and the old root lets go of being it, now that there is no loop for the news of that to go round in.
 //
 // Desired then takes the old tunnels away, and lets those that are no part of the tree take part in it again.
 func (p *Plan) plannedMoves() {
@@ -63,6 +66,9 @@ func (p *Plan) plannedMoves() {
 	case !m.beside():
 		outage, why = remakeOutage, "tunnels are made anew under the same names"
 	default:
+		if m.demotes() {
+			outage, why = demoteOutage, "goes another way, in steps; the old root gets a worse priority, which takes time to be believed"
+		}
 		for i := range p.Hosts {
 			m.between(&p.Hosts[i])
 		}
@@ -180,6 +186,13 @@ func (p Port) remade(want Port) bool {
 	return p.Name != want.Name || p.Type != want.Type || !maps.Equal(p.Options, want.Options)
 }
 
+// demotes tells whether the root stays, with a worse priority.
+func (m *motion) demotes() bool {
+	return slices.ContainsFunc(m.plan.Hosts, func(h Host) bool {
+		return h.Name == m.old.Root && !h.Removed && h.From.OVS.treeBridge("").Priority < h.Desired.OVS.treeBridge("").Priority
+	})
+}
+
 // beside tells whether all new tunnels can stand beside the old ones: none has the name of another one, or its number.
 func (m *motion) beside() bool {
 	for _, h := range m.plan.Hosts {
@@ -235,6 +248,9 @@ func (m *motion) between(h *Host) {
 	sortPorts(add.Ports)
 
 	move, part := h.Desired.OVS.clone(), h.Desired.OVS.clone()
+	if was := from.OtherConfig["rstp-priority"]; from.treeBridge("").Priority < h.Desired.OVS.treeBridge("").Priority {
+		move.OtherConfig["rstp-priority"] = was
+	}
 	for _, p := range from.Ports {
 		if !wanted[p.Name] {
 			move.Ports, part.Ports = append(move.Ports, p), append(part.Ports, p)

@@ -49,7 +49,7 @@ func TestMovesAreTheHostsThatLeaveTheTreeAsItIs(t *testing.T) {
 		{"a leaf is removed", fourHosts, replaced(h4, ""), nil},
 		{"a larger network", fourHosts, replaced("172.17.0.0/16", "172.16.0.0/15"), nil},
 		{"tunnels that carry nothing are removed", fourHosts, replaced("mesh", "hub"), nil},
-		{"another root", fourHosts, replaced("root: h1, backup: h2", "root: h2, backup: h1"), []string{"h3 leaves h1: h3, 3 pairs, 300 ms", "h4 leaves h1: h4, 3 pairs, 300 ms"}},
+		{"another root", fourHosts, replaced("root: h1, backup: h2", "root: h2, backup: h1"), []string{"h3 leaves h1: h3, 3 pairs, 2000 ms", "h4 leaves h1: h4, 3 pairs, 2000 ms"}},
 		{"cost", fourHosts, fourHosts + "links: [{between: [h1, h3], cost: 9000}]\n", []string{"h3 leaves h1: h3, 3 pairs, 300 ms"}},
 		{"a tunnel of the tree is removed", fourHosts, replaced("mesh", "ring"), []string{"h3 leaves h1: h3, 3 pairs, 300 ms"}},
 		{"the root is removed", fourHosts, strings.NewReplacer("  h1: {address: 192.0.2.11}\n", "", "root: h1, backup: h2", "root: h2, backup: h3").Replace(fourHosts),
@@ -163,5 +163,18 @@ func TestPacketsGrowOnlyOnceAllTunnelsCarryThem(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestTheOldRootStaysItUntilThereIsNoLoop(t *testing.T) {
+	p := changed(t, fourHosts, strings.Replace(fourHosts, "root: h1, backup: h2", "root: h2, backup: h1", 1))
+	for i, want := range [][]string{{"4096", "4096", "8192", "8192"}, {"8192", "4096", "4096", "4096"}} {
+		var got []string
+		for _, s := range p.Hosts[i].Steps() {
+			got = append(got, s.OVS.OtherConfig["rstp-priority"])
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", p.Hosts[i].Name, diff)
+		}
 	}
 }

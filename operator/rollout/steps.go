@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/ovsfabric/fabric/host/wire"
 	"github.com/ovsfabric/fabric/plan"
@@ -19,7 +20,10 @@ func (a *attempt) move(ctx context.Context, fail func(error)) error {
 	}
 	all := wave{hosts: a.changing}
 	for step := 1; step < a.steps; step++ {
-		if err := a.begin(ctx, all, step, fail); err != nil {
+		stop := a.forgetMeanwhile(ctx, step)
+		err := a.begin(ctx, all, step, fail)
+		stop()
+		if err != nil {
 			return err
 		}
 		a.forget(ctx)
@@ -27,15 +31,49 @@ func (a *attempt) move(ctx context.Context, fail func(error)) error {
 	return a.check(ctx, all)
 }
 
-// forget goes without the hosts that cannot: they learn by themselves, later.
+// forgetEvery is for how long a host without a part in a step may send
+// frames to where another has left.
+const forgetEvery = 100 * time.Millisecond
+
+// forgetMeanwhile has the hosts that a step leaves alone forget until stop is
+// called: the others may take their time.
+func (a *attempt) forgetMeanwhile(ctx context.Context, step int) (stop func()) {
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, r := range a.hosts {
+		if r.changesIn(step) {
+			continue
+		}
+		wg.Go(func() {
+			tick := time.NewTicker(forgetEvery)
+			defer tick.Stop()
+			for {
+				select {
+				case <-end:
+					return
+				case <-tick.C:
+					r.forget(ctx)
+				}
+			}
+		})
+	}
+	return func() {
+		close(end)
+		wg.Wait()
+	}
+}
+
 func (a *attempt) forget(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, r := range a.hosts {
-		wg.Go(func() {
-			_, _ = r.session.Call(ctx, wire.Request{Forget: &wire.Empty{}}, nil) // a lost session is noticed by what comes next
-		})
+		wg.Go(func() { r.forget(ctx) })
 	}
 	wg.Wait()
+}
+
+// forget goes without a host that cannot: it learns by itself, later.
+func (r *hostRun) forget(ctx context.Context) {
+	_, _ = r.session.Call(ctx, wire.Request{Forget: &wire.Empty{}}, nil) // a lost session is noticed by what comes next
 }
 
 // step is the state that a host is brought from, and the one it is brought to.
