@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ovsfabric/fabric/host/file"
 	"github.com/ovsfabric/fabric/host/wire"
 	"github.com/ovsfabric/fabric/plan"
 )
@@ -40,13 +41,27 @@ type Host struct {
 	Resources []Resource // in the order of apply: what others stand on first
 	Docker    Stopper    // stopped before an apply that restarts dockerd
 	Dir       string     // where the journal is
+	Own       []string   // the folders that only fabric writes in
 	Lock      string     // the file that an apply holds a lock on
 	Log       *slog.Logger
 }
 
-// Observe asks every resource.
+// Observe asks every resource, unless somebody else could have written what
+// they would read.
 func (h *Host) Observe(ctx context.Context, q plan.Query) (plan.Observation, error) {
 	o := plan.Observation{Facts: plan.Facts{OS: osName(), Arch: runtime.GOARCH}}
+	for _, dir := range h.Own {
+		if err := file.Guard(dir); err != nil {
+			o.Obstacles = append(o.Obstacles, plan.Obstacle{
+				What:   fmt.Sprintf("what fabric keeps on this host cannot be trusted: %v", err),
+				Cure:   fmt.Sprintf("find out who made it so; then rm -r %s if it was never fabric's, or chown root:root and chmod 755", dir),
+				Always: true,
+			})
+		}
+	}
+	if len(o.Obstacles) > 0 {
+		return o, nil
+	}
 	for _, r := range h.Resources {
 		if err := r.Observe(ctx, q, &o); err != nil {
 			return o, fmt.Errorf("look at %s: %w", r.Name(), err)

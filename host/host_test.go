@@ -442,3 +442,22 @@ func TestAnUnreadableJournalIsNeverOverwritten(t *testing.T) {
 		t.Errorf("calls: %v", m.calls)
 	}
 }
+
+func TestNothingIsReadWhereOthersCouldHaveWrittenIt(t *testing.T) {
+	m := &machine{obstacles: []plan.Obstacle{{What: "read"}}}
+	h := newHost(t, m)
+	h.Own = []string{h.Dir}
+	if err := errors.Join(os.Mkdir(h.Dir, 0o777), os.Chmod(h.Dir, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	o, err := h.Observe(t.Context(), plan.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(o.Obstacles) != 1 || !o.Obstacles[0].Always || !strings.Contains(o.Obstacles[0].What, h.Dir) {
+		t.Errorf("obstacles %+v, want one that names %s", o.Obstacles, h.Dir)
+	}
+	if err := h.Rollback(t.Context(), quiet); err == nil {
+		t.Error("a journal is read there")
+	}
+}

@@ -28,6 +28,9 @@ func (h *Host) writeJournal(j journal) error {
 
 // readJournal returns nil where there is no journal.
 func (h *Host) readJournal() (*journal, error) {
+	if err := file.Guard(h.Dir); err != nil { // what it says is done as root
+		return nil, err
+	}
 	data, err := os.ReadFile(h.journalPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -122,6 +122,9 @@ func (s *server) progress(text string) {
 }
 
 func (s *server) answer(ctx context.Context, req wire.Request) wire.Reply {
+	if err := req.Validate(); err != nil {
+		return wire.Reply{Error: failure(err)}
+	}
 	switch {
 	case req.Observe != nil:
 		o, err := s.observe(ctx, *req.Observe)
@@ -139,11 +142,9 @@ func (s *server) answer(ctx context.Context, req wire.Request) wire.Reply {
 		return wire.Reply{Error: failure(s.giveUp())}
 	case req.Recover != nil:
 		return wire.Reply{Error: failure(s.recover(ctx))}
-	case req.Probe != nil:
-		result, err := s.prober.Do(ctx, *req.Probe)
-		return wire.Reply{Probe: &result, Error: failure(err)}
 	}
-	return wire.Reply{Error: &wire.Error{Message: "a request without anything asked"}}
+	result, err := s.prober.Do(ctx, *req.Probe)
+	return wire.Reply{Probe: &result, Error: failure(err)}
 }
 
 // observe tells a host that another apply is changing right now, and which

@@ -167,7 +167,9 @@ func TestParseProblems(t *testing.T) {
 		{"file of times", head + hosts + "graph: {rtt: ''}\n", []string{`f:8:14: graph.rtt: "" is not the path of a file`}},
 		{"MTU", head + hosts + "underlay: {mtu: 600}\n", []string{"f:8:17: underlay.mtu: 600 leaves 550 bytes beside the 50 of vxlan, and containers need 576; 626 is the least"}},
 		{"bridge name", head + hosts + "docker: {bridge: a-name-that-is-too-long}\n", []string{`f:8:18: docker.bridge: "a-name-that-is-too-long" is not a name for an interface`}},
-		{"ssh options", head + hosts + "ssh: {user: -oProxyCommand=x}\n", []string{`f:8:13: ssh.user: "-oProxyCommand=x" is not something`}},
+		{"ssh options", head + hosts + "ssh: {user: -oProxyCommand=x}\n", []string{"f:8:13: ssh.user: ssh cannot take this: it wants a name of letters, digits and ._-+@"}},
+		{"a shell command for ssh's configuration to run", head + "hosts:\n  h1: {address: 192.0.2.11, ssh: {address: h1;id}}\n", []string{"f:5:44: hosts.h1.ssh.address: ssh cannot take this: it wants"}},
+		{"a key that ssh would look for elsewhere", head + hosts + "ssh: {identity: /keys/%h}\n", []string{"f:8:17: ssh.identity: ssh cannot take this: it wants a path without %"}},
 		{"links", head + hosts + "graph: {strategy: explicit}\nlinks:\n  - {between: [h1, h1]}\n  - {between: [h1, h9]}\n  - {between: [h1]}\n  - {cost: 0}\n  - {between: [h1, h2]}\n  - {between: [h2, h1]}\n", []string{
 			"f:10:6: links[0].between: a link from h1 to itself", `f:11:6: links[1].between: there is no host "h9"`, "f:12:6: links[2].between: a link is between two hosts, not 1", "f:13:5: links[3].between: this is missing", "f:13:12: links[3].cost: 0 is not in the range 1 to 65535", "f:15:5: links[5]: h1 and h2 have a link already, links[4]"}},
 		{"explicit in pieces", head + hosts + "graph: {strategy: explicit}\nlinks:\n  - {between: [h1, h2]}\n", []string{"f:9:1: links: no way leads from h3 to h1, h2; add a link"}},

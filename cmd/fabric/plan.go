@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ovsfabric/fabric/internal/printable"
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -77,7 +78,10 @@ func planOffline(_ context.Context, l *loaded) (*plan.Plan, error) {
 }
 
 func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(printable.JSON(data), '\n'))
+	return err
 }
