@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 
 	"github.com/ovsfabric/fabric/host/command"
 	"github.com/ovsfabric/fabric/host/file"
@@ -30,14 +32,19 @@ func DefaultPaths() Paths {
 // Resource is Docker on this host. It is not for use by two goroutines at
 // once.
 type Resource struct {
-	paths Paths
-	proc  string // proc(5)
-	run   func(ctx context.Context, name string, args ...string) ([]byte, error)
+	paths  Paths
+	proc   string                 // proc(5)
+	exists func(link string) bool // a network link
+	run    func(ctx context.Context, name string, args ...string) ([]byte, error)
 }
 
 // New returns the Docker of this host. Nothing is asked or opened yet.
 func New(paths Paths) *Resource {
-	return &Resource{paths: paths, proc: "/proc", run: command.Run}
+	exists := func(link string) bool {
+		_, err := net.InterfaceByName(link)
+		return err == nil
+	}
+	return &Resource{paths: paths, proc: "/proc", exists: exists, run: command.Run}
 }
 
 // Name is the resource's name in messages.
@@ -264,6 +271,9 @@ func (r *Resource) startAsBefore(ctx context.Context, before configFile, restore
 		if starting, err = Merge(restored, config); err != nil {
 			return err
 		}
+		if err := r.readdress(ctx, ran.Address); err != nil {
+			return err
+		}
 	}
 	if err := r.store(before, starting, remove && blank(starting)); err != nil {
 		return err
@@ -276,6 +286,17 @@ func (r *Resource) startAsBefore(ctx context.Context, before configFile, restore
 		return err
 	}
 	return r.store(stored, restored, remove)
+}
+
+// readdress gives the former address to a docker0 that others' addresses or
+// members have kept. dockerd removes the first address that it finds there
+// if the one it wants is missing.
+func (r *Resource) readdress(ctx context.Context, address netip.Prefix) error {
+	if !r.exists("docker0") {
+		return nil
+	}
+	_, err := r.run(ctx, "ip", "address", "replace", address.String(), "dev", "docker0")
+	return err
 }
 
 // restartPaused starts a dockerd that Stop has stopped and that was never
