@@ -38,6 +38,8 @@ type fakeHost struct {
 	mtu         int
 	containers  []*fakeContainer
 	networks    []string // JSON
+	starts      string   // what docker.service starts
+	options     string   // the file of variables that docker.service reads
 	log         []string // commands that change something
 }
 
@@ -143,6 +145,8 @@ func (h *fakeHost) run(_ context.Context, name string, args ...string) ([]byte, 
 	case line == "systemctl restart docker.service":
 		h.log = append(h.log, line)
 		return nil, h.start(args)
+	case line == "systemctl show --property=ExecStart,Environment,EnvironmentFiles docker.service":
+		return fmt.Appendf(nil, "EnvironmentFiles=%s (ignore_errors=yes)\nExecStart={ path=/usr/sbin/dockerd ; argv[]=%s ; ignore_errors=no }\n", h.options, h.starts), nil
 	case h.kept && line == "ip address replace 172.17.0.1/16 dev docker0":
 		h.log = append(h.log, line)
 		return nil, nil

@@ -2,6 +2,7 @@ package dockercfg
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type Resource struct {
 	proc   string                 // proc(5)
 	exists func(link string) bool // a network link
 	run    func(ctx context.Context, name string, args ...string) ([]byte, error)
+	adopt  bool // what somebody has set of the fabric's keys is taken over
 }
 
 // New returns the Docker of this host. Nothing is asked or opened yet.
@@ -46,6 +48,10 @@ func New(paths Paths) *Resource {
 	}
 	return &Resource{paths: paths, proc: "/proc", exists: exists, run: command.Run}
 }
+
+// Adopt has Apply take over what somebody has set of the fabric's keys by
+// hand, and bring it back where it is wanted as theirs.
+func (r *Resource) Adopt(plan.Query) { r.adopt = true }
 
 // Name is the resource's name in messages.
 func (r *Resource) Name() string { return "Docker" }
@@ -142,7 +148,18 @@ func (r *Resource) enter(ctx context.Context, want plan.Docker) error {
 	if err != nil {
 		return err
 	}
-	merged, err := Merge(before.data, want.Config)
+	base := before.data
+	if want.Foreign { // it goes back from an adoption
+		var rec record
+		exists, err := readJSON(r.paths.Record, &rec)
+		if err != nil {
+			return err
+		}
+		if exists {
+			base = []byte(cmp.Or(rec.Adopted, rec.Content))
+		}
+	}
+	merged, err := Merge(base, want.Config)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.paths.DaemonJSON, err)
 	}
@@ -158,8 +175,10 @@ func (r *Resource) enter(ctx context.Context, want plan.Docker) error {
 			return err
 		}
 	}
-	if err := r.keepOriginal(before, now); err != nil {
-		return err
+	if !want.Foreign {
+		if err := r.keepOriginal(before, now); err != nil {
+			return err
+		}
 	}
 	if err := r.store(before, merged, false); err != nil {
 		return err
@@ -174,6 +193,11 @@ func (r *Resource) enter(ctx context.Context, want plan.Docker) error {
 			}
 		}
 	}
+	if want.Foreign {
+		if err := file.Remove(r.paths.Record); err != nil {
+			return err
+		}
+	}
 	return r.resume(ctx)
 }
 
@@ -186,6 +210,9 @@ func (r *Resource) keepOriginal(before configFile, now *engine) error {
 		return err
 	}
 	rec = record{Existed: before.exists, Content: string(before.data)}
+	if theirs, err := Read(before.data); err == nil && r.adopt && theirs != (plan.DockerConfig{}) {
+		return r.keepAdopted(before)
+	}
 	if now != nil {
 		rec.Ran = &now.ran
 	} else {
@@ -196,6 +223,16 @@ func (r *Resource) keepOriginal(before configFile, now *engine) error {
 		rec.Ran = p.Ran
 	}
 	return writeJSON(r.paths.Record, rec)
+}
+
+// keepAdopted writes the record of a daemon.json whose keys are adopted. How
+// dockerd ran with them is nothing to come back to.
+func (r *Resource) keepAdopted(before configFile) error {
+	without, err := Merge(before.data, plan.DockerConfig{})
+	if err != nil {
+		return err
+	}
+	return writeJSON(r.paths.Record, record{Existed: before.exists, Content: string(without), Adopted: string(before.data)})
 }
 
 // check compares what dockerd made of its configuration with what was meant.

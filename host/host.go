@@ -36,6 +36,12 @@ type Stopper interface {
 	Stop(context.Context) error
 }
 
+// Adopter is a resource that can take over what somebody made by hand.
+type Adopter interface {
+	// Adopt lets Apply do so, and undo it.
+	Adopt(plan.Query)
+}
+
 // Host is this machine's part of a fabric.
 type Host struct {
 	Resources []Resource // in the order of apply: what others stand on first
@@ -103,6 +109,7 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 	if len(plan.Diff(now.State, req.Want)) == 0 {
 		return nil
 	}
+	h.allow(req.Query)
 	if err := h.writeJournal(journal{Query: req.Query, Before: now.State, Want: req.Want}); err != nil {
 		return untouched(err)
 	}
@@ -114,6 +121,16 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 		return &wire.Error{Message: fmt.Sprintf("%v; and going back failed: %v", err, back)}
 	}
 	return &wire.Error{Message: err.Error(), RolledBack: true}
+}
+
+// allow lets the resources adopt what was made by hand, where the query says
+// that the operator wants it.
+func (h *Host) allow(q plan.Query) {
+	for _, r := range h.Resources {
+		if a, ok := r.(Adopter); ok && q.Adopt {
+			a.Adopt(q)
+		}
+	}
 }
 
 // bring applies every resource and then looks whether the host is what was
@@ -183,6 +200,7 @@ func (h *Host) Rollback(ctx context.Context, progress func(string)) error {
 		return err
 	}
 	progress("go back to what was")
+	h.allow(j.Query)
 	before := j.Before.Attainable()
 	var errs []error
 	// Where the apply got to is unknown. dockerd was stopped exactly if the

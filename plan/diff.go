@@ -200,6 +200,9 @@ func (s *Docker) objects() []object {
 	config.set("bridge", s.Config.Bridge)
 	config.set("fixed-cidr", s.Config.FixedCIDR)
 	config.set("mtu", number(s.Config.MTU))
+	if s.Foreign {
+		config.set("made by", "hand")
+	}
 	if s.Live == (DockerLive{}) {
 		return []object{config}
 	}

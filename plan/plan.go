@@ -97,7 +97,7 @@ func New(in Input) (*Plan, error) {
 			p.Warnings = append(p.Warnings, sourceWarnings(h, o.Facts)...)
 		}
 		host.Desired = HostState{
-			OVS:    n.ovs(h.Name, datapath, mtu.Value),
+			OVS:    n.ovs(h.Name, datapath, mtu.Value).named(o.State.OVS),
 			Links:  n.linuxBridge(h.Name, mtu.Value),
 			Docker: n.docker(h.Name, mtu.Value),
 		}
@@ -105,6 +105,9 @@ func New(in Input) (*Plan, error) {
 			return nil, err
 		}
 		host.compare(o)
+		for _, place := range o.Facts.AlsoMadeBy {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s: %s makes one of the fabric's bridges at boot too: take that out, or a reboot mixes both set-ups", h.Name, place))
+		}
 		if o.Facts.Interrupted {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%s: an apply was cut off here, so it may look half done; fabric apply takes it back first", h.Name))
 		}
@@ -115,7 +118,7 @@ func New(in Input) (*Plan, error) {
 		if !observed {
 			continue
 		}
-		host := Host{Name: e.Name, Removed: true, Range: e.Range, Gateway: ipam.Gateway(e.Range), Observed: true}
+		host := Host{Name: e.Name, Removed: true, Range: e.Range, Gateway: e.Gateway(), Observed: true}
 		host.compare(o)
 		p.Hosts = append(p.Hosts, host)
 	}
@@ -353,5 +356,5 @@ func RestartsDocker(observed, want *Docker) bool {
 	if observed == nil || want == nil {
 		return observed != want
 	}
-	return *observed != *want
+	return observed.Config != want.Config || observed.Live != want.Live
 }

@@ -18,7 +18,7 @@ import (
 )
 
 func newApplyCommand(o *options) *cobra.Command {
-	var yes, asJSON bool
+	var yes, asJSON, adopt bool
 	confirmWithin := 5 * time.Minute
 	c := &cobra.Command{
 		Use:   "apply",
@@ -29,7 +29,8 @@ them and the spanning tree is the predicted one; otherwise, and after
 Ctrl-C or a lost connection, each host goes back to what it was.`,
 		Example: `  fabric apply
   fabric apply --yes                   # without asking
-  fabric apply --parallel 4            # four hosts at a time`,
+  fabric apply --parallel 4            # four hosts at a time
+  fabric apply --adopt                 # hosts that were made a network by hand`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
@@ -41,6 +42,7 @@ Ctrl-C or a lost connection, each host goes back to what it was.`,
 				return err
 			}
 			defer f.close()
+			l.adopt = adopt
 			p, err := f.makePlan(ctx, l)
 			if err != nil {
 				return err
@@ -86,6 +88,7 @@ Ctrl-C or a lost connection, each host goes back to what it was.`,
 			return tearDown(ctx, l, f, p.Gone(), c, stdout)
 		},
 	}
+	c.Flags().BoolVar(&adopt, "adopt", false, adoptUsage)
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&asJSON, "json", false, "print how each host ended as JSON")
 	c.Flags().DurationVar(&confirmWithin, "confirm-within", confirmWithin, "a host goes back by itself if it is not told within `TIME` to keep its changes")

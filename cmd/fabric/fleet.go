@@ -90,6 +90,11 @@ func (f *fleet) ask(ctx context.Context, l *loaded) error {
 
 // plan works out the plan from what the hosts last answered.
 func (f *fleet) plan(l *loaded) (*plan.Plan, error) {
+	if l.adopt {
+		if err := l.assign(f.observed); err != nil {
+			return nil, fmt.Errorf("%w; the ranges are those that the hosts were given by hand: put those that shall be others into the file as hosts.NAME.range", err)
+		}
+	}
 	p, err := plan.New(plan.Input{
 		Topology: l.topology, Graph: l.graph, Lock: l.lock, Observed: f.observed, Programs: f.programs.Sums(),
 	})

@@ -24,7 +24,7 @@ func FuzzObservation(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	t, graph, err := topology.ParseGraph("f", []byte("version: 1\nname: demo\nnetwork: 172.17.0.0/16\nhosts: {h1: {address: 192.0.2.11}, h2: {address: 192.0.2.12}}\n"))
+	t, graph, err := topology.Parse("f", []byte("version: 1\nname: demo\nnetwork: 172.17.0.0/16\nhosts: {h1: {address: 192.0.2.11}, h2: {address: 192.0.2.12}}\n"), nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -25,11 +25,14 @@ import (
 // loaded is a fabric file with its lock.
 type loaded struct {
 	path     string
+	data     []byte // of the file
 	lockPath string
 	topology *topology.Topology
 	graph    *topology.Graph
 	written  []byte    // the lock as it is on disk
+	former   ipam.Lock // what that says
 	lock     ipam.Lock // with every host of the topology
+	adopt    bool      // take over what was made by hand
 }
 
 // load reads the fabric file and the lock beside it. Nothing is resolved,
@@ -43,7 +46,7 @@ func load(path string) (*loaded, error) {
 		return nil, err
 	}
 	t, graph, err := topology.Parse(path, data, func(rtt string) (map[[2]string]int64, error) { return readRTT(expand(path, rtt)) })
-	l := &loaded{path: path, lockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock", topology: t, graph: graph}
+	l := &loaded{path: path, data: data, lockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock", topology: t, graph: graph}
 	if l.lockPath == path {
 		return nil, fmt.Errorf("%s: a fabric file cannot be called .lock, as the lock beside it is", path)
 	}
@@ -51,19 +54,37 @@ func load(path string) (*loaded, error) {
 	if l.written, readErr = os.ReadFile(l.lockPath); readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
 		return nil, errors.Join(err, readErr)
 	}
-	lock, lockErr := ipam.ParseLock(l.lockPath, l.written)
+	var lockErr error
+	l.former, lockErr = ipam.ParseLock(l.lockPath, l.written)
 	if err := errors.Join(err, lockErr); err != nil {
 		return nil, err
 	}
+	if err := l.assign(nil); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// assign gives every host a range. New hosts keep, of those observed, what
+// they were given by hand.
+func (l *loaded) assign(observed map[string]plan.Observation) error {
+	t := l.topology
 	wants := make([]ipam.Want, 0, len(t.Hosts))
 	for _, h := range t.Hosts {
-		wants = append(wants, ipam.Want{Name: h.Name, Was: h.Was, Weight: h.Weight, Pin: h.Range, SSH: destination(h)})
+		want := ipam.Want{Name: h.Name, Was: h.Was, Weight: h.Weight, Pin: h.Range, SSH: destination(h)}
+		_, known := l.former.Entry(cmp.Or(h.Was, h.Name))
+		if pool, address := observed[h.Name].Adoptable(t.Network); pool.IsValid() && !want.Pin.IsValid() && !known {
+			want.Pin, want.Own = pool, address
+		}
+		wants = append(wants, want)
 	}
-	if l.lock, err = ipam.Assign(t.Network, lock, wants); err != nil {
-		return nil, located(path, data, err)
+	lock, err := ipam.Assign(t.Network, l.former, wants)
+	if err != nil {
+		return located(l.path, l.data, err)
 	}
+	l.lock = lock
 	l.recognizeRenamed()
-	return l, l.orderByID()
+	return l.orderByID()
 }
 
 // orderByID has the graph prefer hosts as the lock numbers them, where that is not the order of their names, in which the graph
@@ -252,5 +273,10 @@ func expand(file, path string) string {
 
 // query says what to ask a host, of the file or removed from it.
 func (l *loaded) query(host string) plan.Query {
-	return plan.QueryFor(l.topology, l.graph, host)
+	q := plan.QueryFor(l.topology, l.graph, host)
+	q.Adopt = l.adopt
+	for _, h := range l.topology.Hosts {
+		q.Members = append(q.Members, h.Address)
+	}
+	return q
 }

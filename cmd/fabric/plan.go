@@ -12,7 +12,7 @@ import (
 )
 
 func newPlanCommand(o *options) *cobra.Command {
-	var offline, asJSON, detailed bool
+	var offline, asJSON, detailed, adopt bool
 	var failures []string
 	c := &cobra.Command{
 		Use:   "plan",
@@ -42,6 +42,7 @@ No host is asked for that.`,
 				return err
 			}
 			defer f.close()
+			l.adopt = adopt
 			makePlan := f.makePlan
 			if offline {
 				makePlan = planOffline
@@ -66,12 +67,17 @@ No host is asked for that.`,
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&adopt, "adopt", false, adoptUsage)
 	c.Flags().BoolVar(&offline, "offline", false, "plan from the file and the lock alone, without asking any host")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
 	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 where there are changes")
 	c.Flags().StringArrayVar(&failures, "fail", nil, "show what is left without `host:NAME` or link:A-B; any lists the worst single failures")
+	c.MarkFlagsMutuallyExclusive("adopt", "offline")
 	return c
 }
+
+// adoptUsage describes the flag of plan and apply.
+const adoptUsage = "take over what was made by hand for the same purpose: br0 with its tunnels, and Docker's settings"
 
 func planOffline(_ context.Context, l *loaded) (*plan.Plan, error) {
 	return plan.New(plan.Input{Topology: l.topology, Graph: l.graph, Lock: l.lock})
