@@ -53,7 +53,7 @@ demo-down: root build ## take the demo's hosts down
 .PHONY: test
 test: deps build ## run all tests; needs root
 	@echo "Running all tests: pure packages, real Open vSwitch in network namespaces, and whole fabrics on lab hosts of bookworm and trixie."
-	go vet -tags privileged ./...
+	go vet -tags privileged,soak ./...
 	go test -tags privileged -timeout 30m ./...
 
 .PHONY: test-unit
@@ -67,6 +67,7 @@ FUZZ := \
 	./topology:FuzzParse \
 	./ipam:FuzzParseLock \
 	./dockercfg:FuzzMerge \
+	./plan:FuzzParseSaved \
 	./host/probe:FuzzARPRepliesFromOutsideAreHarmless \
 	./host/probe:FuzzICMPFromOutsideIsHarmless \
 	./internal/printable:FuzzPrintable \
@@ -80,6 +81,12 @@ fuzz: ## feed the parsers random input, FUZZTIME (1m) each
 	@echo "Fuzzing $(words $(FUZZ)) parsers for $(FUZZTIME) each, two side by side."
 	@printf '%s\n' $(FUZZ) | tr : ' ' | xargs -P 2 -L 1 .ci/fuzz $(FUZZTIME)
 
+SOAK ?= 30m
+
+.PHONY: soak
+soak: deps build ## let random faults strike applies on lab hosts for SOAK (30m)
+	SOAK=$(SOAK) go test -tags privileged,soak -run '^TestSoak$$' -v -timeout 0 ./scenarios
+
 .PHONY: bench
 bench: deps build ## measure the figures of docs/benchmarks.md
 	go test -run '^$$' -bench . -benchtime 5x ./cmd/fabric
@@ -87,7 +94,7 @@ bench: deps build ## measure the figures of docs/benchmarks.md
 
 .PHONY: lint
 lint: $(GOLANGCI) ## check the code's style
-	$(GOLANGCI) run --build-tags privileged
+	$(GOLANGCI) run --build-tags privileged,soak
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/.cache go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

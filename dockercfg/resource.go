@@ -80,6 +80,16 @@ func (r *Resource) stop(ctx context.Context, now *engine) error {
 	return r.stopUnits(ctx)
 }
 
+// Start starts dockerd with the configuration that is there, for when Apply
+// could not write another one. A dockerd that runs is left alone.
+func (r *Resource) Start(ctx context.Context) error {
+	u, err := r.unit(ctx, serviceUnit)
+	if err != nil || u.ready() {
+		return err
+	}
+	return r.start(ctx)
+}
+
 // now asks dockerd, or returns nil if it does not serve. It does not wake
 // dockerd, as a connection to docker.socket would.
 func (r *Resource) now(ctx context.Context) (*engine, error) {
@@ -92,7 +102,9 @@ func (r *Resource) now(ctx context.Context) (*engine, error) {
 		return nil, err
 	}
 	defer c.Close()
-	e, err := ask(ctx, c)
+	waiting, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	e, err := ask(waiting, c)
 	if err == nil {
 		return &e, nil
 	}
@@ -148,20 +160,9 @@ func (r *Resource) enter(ctx context.Context, want plan.Docker) error {
 	if err != nil {
 		return err
 	}
-	base := before.data
-	if want.Foreign { // it goes back from an adoption
-		var rec record
-		exists, err := readJSON(r.paths.Record, &rec)
-		if err != nil {
-			return err
-		}
-		if exists {
-			base = []byte(cmp.Or(rec.Adopted, rec.Content))
-		}
-	}
-	merged, err := Merge(base, want.Config)
+	merged, err := r.merge(before, want)
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.paths.DaemonJSON, err)
+		return err
 	}
 	now, err := r.now(ctx)
 	if err != nil {
@@ -199,6 +200,26 @@ func (r *Resource) enter(ctx context.Context, want plan.Docker) error {
 		}
 	}
 	return r.resume(ctx)
+}
+
+// merge is daemon.json as wanted.
+func (r *Resource) merge(before configFile, want plan.Docker) ([]byte, error) {
+	base := before.data
+	if want.Foreign { // it goes back from an adoption
+		var rec record
+		exists, err := readJSON(r.paths.Record, &rec)
+		if err != nil {
+			return nil, err
+		}
+		if exists {
+			base = []byte(cmp.Or(rec.Adopted, rec.Content))
+		}
+	}
+	merged, err := Merge(base, want.Config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.paths.DaemonJSON, err)
+	}
+	return merged, nil
 }
 
 // keepOriginal writes the record before daemon.json is changed for the first
@@ -293,11 +314,27 @@ func (r *Resource) leave(ctx context.Context) error {
 	return file.Remove(r.paths.Record)
 }
 
-// startAsBefore starts dockerd with the restored daemon.json. dockerd keeps
-// the last address of docker0 in /var/lib/docker/network and would give it
-// to docker0 again, the fabric's: so the former one is in the file as bip
-// while dockerd starts, which makes that the one to remember.
+// startAsBefore starts dockerd with the restored daemon.json.
 func (r *Resource) startAsBefore(ctx context.Context, before configFile, restored []byte, remove bool, ran *former) error {
+	if err := r.storeForStart(ctx, before, restored, remove, ran); err != nil {
+		return err
+	}
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	stored, err := r.load()
+	if err != nil {
+		return err
+	}
+	return r.store(stored, restored, remove)
+}
+
+// storeForStart has daemon.json hold what dockerd has to start with once to
+// run with the restored one. dockerd keeps the last address of docker0 in
+// /var/lib/docker/network and would give it to docker0 again, the fabric's: so
+// the former one is in the file as bip while dockerd starts, which makes that
+// the one to remember.
+func (r *Resource) storeForStart(ctx context.Context, before configFile, restored []byte, remove bool, ran *former) error {
 	config, err := Read(restored)
 	if err != nil {
 		return fmt.Errorf("%s as it was before: %w", r.paths.DaemonJSON, err)
@@ -312,17 +349,34 @@ func (r *Resource) startAsBefore(ctx context.Context, before configFile, restore
 			return err
 		}
 	}
-	if err := r.store(before, starting, remove && blank(starting)); err != nil {
-		return err
-	}
-	if err := r.start(ctx); err != nil {
-		return err
-	}
-	stored, err := r.load()
+	return r.store(before, starting, remove && blank(starting))
+}
+
+// Prepare writes daemon.json for a dockerd that starts after it: at boot,
+// when Apply, which starts dockerd, has to wait for that. It does not ask
+// dockerd, and Apply has to follow.
+func (r *Resource) Prepare(ctx context.Context, want plan.HostState) error {
+	before, err := r.load()
 	if err != nil {
 		return err
 	}
-	return r.store(stored, restored, remove)
+	if want.Docker != nil {
+		merged, err := r.merge(before, *want.Docker)
+		if err != nil {
+			return err
+		}
+		return r.store(before, merged, false)
+	}
+	var rec record
+	exists, err := readJSON(r.paths.Record, &rec)
+	if err != nil || !exists {
+		return err
+	}
+	restored, remove, err := Restore(before.data, []byte(rec.Content), rec.Existed)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.paths.DaemonJSON, err)
+	}
+	return r.storeForStart(ctx, before, restored, remove, rec.Ran)
 }
 
 // readdress gives the former address to a docker0 that others' addresses or

@@ -33,6 +33,7 @@ func FuzzRequests(f *testing.F) {
 	}
 	for _, seed := range []string{
 		"", "null", "{}", start, start + "{}", start + `{"observe":{}}`, start + `{"abort":{},"recover":{}}`, start + `{"recover":{}}`,
+		start + `{"hold":{}}`, start + string(apply) + `{"hold":{}}`,
 		start + `{"probe":{"tree":{}}}`, start + string(apply), start + string(apply) + `{"confirm":{}}`, start + string(apply) + string(apply) + `{"abort":{}}`,
 	} {
 		f.Add([]byte(seed))

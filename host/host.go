@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ovsfabric/fabric/host/file"
 	"github.com/ovsfabric/fabric/host/wire"
@@ -29,11 +30,27 @@ type Resource interface {
 	Apply(context.Context, plan.HostState) error
 }
 
-// Stopper is a resource whose service must not run while others change
+// Daemon is the resource whose service must not run while others change
 // under it.
-type Stopper interface {
+type Daemon interface {
 	// Stop stops the service; Apply starts it again.
 	Stop(context.Context) error
+	// Start starts the service with the configuration that is there, for
+	// when Apply could not. One that runs is left alone.
+	Start(context.Context) error
+	// Prepare does as much of Apply as can be done before the service is
+	// started, at boot.
+	Prepare(context.Context, plan.HostState) error
+}
+
+// Guard has the host go back from a journal without an operator when the
+// process that wrote it is gone: at once, and at boot.
+type Guard interface {
+	// Arm is called with the lock held, before the journal is written.
+	Arm(context.Context) error
+	// Disarm takes away all that Arm made, when the journal is gone. There
+	// may be nothing to take away.
+	Disarm(context.Context) error
 }
 
 // Adopter is a resource that can take over what somebody made by hand.
@@ -45,10 +62,11 @@ type Adopter interface {
 // Host is this machine's part of a fabric.
 type Host struct {
 	Resources []Resource // in the order of apply: what others stand on first
-	Docker    Stopper    // stopped before an apply that restarts dockerd
-	Dir       string     // where the journal is
-	Own       []string   // the folders that only fabric writes in
-	Lock      string     // the file that an apply holds a lock on
+	Docker    Daemon     // stopped before an apply that restarts dockerd
+	Guard     Guard
+	Dir       string   // where the journal is
+	Own       []string // the folders that only fabric writes in
+	Lock      string   // the file that an apply holds a lock on
 	Log       *slog.Logger
 }
 
@@ -110,7 +128,13 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 		return nil
 	}
 	h.allow(req.Query)
+	progress("write the journal")
+	if err := h.Guard.Arm(ctx); err != nil {
+		h.disarm(ctx)
+		return untouched(fmt.Errorf("make ready to go back: %w", err))
+	}
 	if err := h.writeJournal(journal{Query: req.Query, Before: now.State, Want: req.Want}); err != nil {
+		h.disarm(ctx)
 		return untouched(err)
 	}
 	err = h.bring(ctx, req.Query, now.State, req.Want, progress)
@@ -187,13 +211,41 @@ func (h *Host) goBack(progress func(string)) error {
 	return h.Rollback(ctx, progress)
 }
 
-// Confirm makes what was applied stay. There may be nothing to confirm.
-func (h *Host) Confirm() error { return h.removeJournal() }
+// Confirm makes what was applied stay, on disk too. There may be nothing to
+// confirm.
+func (h *Host) Confirm(ctx context.Context) error { return h.finish(ctx) }
+
+// finish ends an apply: without its journal there is no way back.
+func (h *Host) finish(ctx context.Context) error {
+	if err := h.removeJournal(); err != nil {
+		return err
+	}
+	h.disarm(ctx)
+	return nil
+}
+
+// disarmTimeout bounds what is waited for systemd to forget the guard.
+const disarmTimeout = 30 * time.Second
+
+// disarm takes the guard away. What it leaves changes nothing on the host,
+// and goes with the next apply, or by the guard itself.
+func (h *Host) disarm(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), disarmTimeout)
+	defer cancel()
+	if err := h.Guard.Disarm(ctx); err != nil {
+		h.Log.Warn("what guarded the apply cannot be taken away", "error", err)
+	}
+}
+
+// partTimeout is what one part has to go back, dockerd left out: a switch that
+// hangs must not use up the time in which dockerd is to start.
+const partTimeout = 40 * time.Second
 
 // Rollback brings the host back to what it was before the apply in the
 // journal. Without a journal there is nothing to do. A resource that cannot
 // go back does not keep the others from it: above all dockerd, which may be
-// stopped, has to run again.
+// stopped, has to run again. Rollback that was cut off itself is done again
+// from the start.
 func (h *Host) Rollback(ctx context.Context, progress func(string)) error {
 	j, err := h.readJournal()
 	if err != nil || j == nil {
@@ -203,15 +255,11 @@ func (h *Host) Rollback(ctx context.Context, progress func(string)) error {
 	h.allow(j.Query)
 	before := j.Before.Attainable()
 	var errs []error
-	// Where the apply got to is unknown. dockerd was stopped exactly if the
-	// apply as a whole restarts it.
-	if plan.RestartsDocker(j.Want.Docker, j.Before.Docker) {
-		if err := h.Docker.Stop(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("stop dockerd: %w", err))
-		}
+	if err := h.stopToGoBack(ctx, j, before); err != nil {
+		errs = append(errs, err)
 	}
 	for _, r := range h.order(j.Want, before) {
-		if err := r.Apply(ctx, before); err != nil {
+		if err := h.takeBack(ctx, r, before); err != nil {
 			errs = append(errs, fmt.Errorf("take back %s: %w", r.Name(), err))
 		}
 	}
@@ -221,7 +269,73 @@ func (h *Host) Rollback(ctx context.Context, progress func(string)) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return h.removeJournal()
+	return h.finish(ctx)
+}
+
+// stopToGoBack stops dockerd where it may run with what the apply gave it.
+// Where the apply got to is unknown: but dockerd was stopped first if the
+// apply as a whole restarts it, so one that runs beside its former
+// configuration has been started with that.
+func (h *Host) stopToGoBack(ctx context.Context, j *journal, before plan.HostState) error {
+	if !plan.RestartsDocker(j.Want.Docker, j.Before.Docker) {
+		return nil
+	}
+	if now, err := h.Observe(ctx, j.Query); err == nil && !plan.RestartsDocker(now.State.Attainable().Docker, before.Docker) {
+		return nil
+	}
+	if err := h.Docker.Stop(ctx); err != nil {
+		return fmt.Errorf("stop dockerd: %w", err)
+	}
+	return nil
+}
+
+// takeBack brings one resource back. A dockerd that cannot have its former
+// configuration runs with another one rather than not at all.
+func (h *Host) takeBack(ctx context.Context, r Resource, before plan.HostState) error {
+	if !h.isDocker(r) {
+		part, cancel := context.WithTimeout(ctx, partTimeout)
+		defer cancel()
+		return r.Apply(part, before)
+	}
+	err := r.Apply(ctx, before)
+	if err == nil {
+		return nil
+	}
+	start, cancel := context.WithTimeout(context.WithoutCancel(ctx), partTimeout)
+	defer cancel()
+	return errors.Join(err, h.Docker.Start(start))
+}
+
+// isDocker tells the resource that Docker is from the others.
+func (h *Host) isDocker(r Resource) bool {
+	d, ok := r.(Daemon)
+	return ok && d == h.Docker
+}
+
+// RollbackAtBoot goes back as far as can be before dockerd has started: with
+// links and a configuration from before the apply that is in the journal. The
+// rest is Rollback's, which has to follow. Without a journal there is nothing
+// to do.
+func (h *Host) RollbackAtBoot(ctx context.Context, progress func(string)) error {
+	j, err := h.readJournal()
+	if err != nil || j == nil {
+		return err
+	}
+	progress("go back to what was, as far as can be before dockerd starts")
+	h.allow(j.Query)
+	before := j.Before.Attainable()
+	var errs []error
+	for _, r := range h.order(j.Want, before) {
+		if h.isDocker(r) {
+			err = h.Docker.Prepare(ctx, before)
+		} else {
+			err = h.takeBack(ctx, r, before)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("take back %s: %w", r.Name(), err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Recover goes back from an apply that was cut off. Where that fails, the
@@ -232,7 +346,7 @@ func (h *Host) Recover(ctx context.Context, progress func(string)) error {
 	if err == nil {
 		return nil
 	}
-	return errors.Join(fmt.Errorf("an earlier apply was cut off here and cannot be taken back: %w", err), h.removeJournal())
+	return errors.Join(fmt.Errorf("an earlier apply was cut off here and cannot be taken back: %w", err), h.finish(ctx))
 }
 
 func join(changes []plan.Change) string {

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -38,7 +40,29 @@ func (m *machine) call(name string) error {
 	return nil
 }
 
-func (m *machine) Stop(context.Context) error { return m.call("stop docker") }
+func (m *machine) Stop(context.Context) error  { return m.call("stop docker") }
+func (m *machine) Start(context.Context) error { return m.call("start docker") }
+
+func (m *machine) Prepare(_ context.Context, want plan.HostState) error {
+	m.state.Docker = want.Docker
+	return m.call("prepare docker")
+}
+
+// guard notes whether it is armed.
+type guard struct {
+	armed bool
+	fail  error
+}
+
+func (g *guard) Arm(context.Context) error {
+	g.armed = true
+	return g.fail
+}
+
+func (g *guard) Disarm(context.Context) error {
+	g.armed = false
+	return nil
+}
 
 type switchPart struct{ *machine }
 
@@ -82,7 +106,8 @@ func newHost(t *testing.T, m *machine) *Host {
 	t.Helper()
 	return &Host{
 		Resources: []Resource{switchPart{m}, dockerPart{m}},
-		Docker:    m,
+		Docker:    dockerPart{m},
+		Guard:     &guard{},
 		Dir:       filepath.Join(t.TempDir(), "state"),
 		Log:       slog.New(slog.DiscardHandler),
 	}
@@ -130,6 +155,42 @@ func TestApplyDoesNothingWhereNothingDiffers(t *testing.T) {
 	}
 	if len(m.calls) > 0 {
 		t.Errorf("calls: %v", m.calls)
+	}
+	if _, err := os.Stat(h.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something was written: %v", err)
+	}
+}
+
+func TestApplyIsGuardedUntilItIsConfirmed(t *testing.T) {
+	m := &machine{}
+	h := newHost(t, m)
+	g := &guard{}
+	h.Guard = g
+	if err := h.Apply(t.Context(), wire.ApplyRequest{Want: wanted(1450)}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if !g.armed {
+		t.Error("an apply without a confirmation is not guarded")
+	}
+	if err := h.Confirm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if g.armed {
+		t.Error("the guard outlasts the confirmation")
+	}
+}
+
+func TestApplyThatCannotBeGuardedChangesNothing(t *testing.T) {
+	m := &machine{}
+	h := newHost(t, m)
+	g := &guard{fail: errors.New("no room")}
+	h.Guard = g
+	err := h.Apply(t.Context(), wire.ApplyRequest{Want: wanted(1450)}, quiet)
+	if failed, ok := errors.AsType[*wire.Error](err); !ok || !failed.Untouched || !strings.Contains(err.Error(), "no room") {
+		t.Fatalf("error %v", err)
+	}
+	if len(m.calls) > 0 || g.armed {
+		t.Errorf("calls: %v, armed: %v", m.calls, g.armed)
 	}
 	if _, err := os.Stat(h.Dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something was written: %v", err)
@@ -267,16 +328,10 @@ type operator struct {
 func serve(t *testing.T, h *Host) *operator {
 	t.Helper()
 	h.Lock = filepath.Join(t.TempDir(), "lock")
-	toHost, fromOperator, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	toOperator, fromHost, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	toHost, fromOperator := io.Pipe()
+	toOperator, fromHost := io.Pipe()
 	o := &operator{t: t, conn: wire.NewConn(toOperator, fromOperator), done: make(chan error, 1)}
-	o.end = func() { fromOperator.Close() }
+	o.end = func() { fromOperator.Close(); toOperator.Close() }
 	t.Cleanup(func() { toOperator.Close() })
 	go func() {
 		o.done <- Serve(context.WithoutCancel(t.Context()), "sum", func(string) (*Host, Prober) { return h, nil }, toHost, fromHost)
@@ -286,7 +341,7 @@ func serve(t *testing.T, h *Host) *operator {
 	if err := o.conn.Receive(&hello); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.conn.Send(wire.Start{Fabric: "demo"}); err != nil {
+	if err := o.conn.Send(wire.Start{Fabric: "demo", Operator: "alice@laptop"}); err != nil {
 		t.Fatal(err)
 	}
 	return o
@@ -375,14 +430,91 @@ func TestAnApplyThatIsNotConfirmedInTimeGoesBack(t *testing.T) {
 	}
 }
 
-func TestASecondApplyIsRefusedWhileOneIsAtWork(t *testing.T) {
+func TestAHostWaitsForAsLongAsTheOperatorIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &machine{}
+		o := serve(t, newHost(t, m))
+		o.apply(time.Minute)
+		for range 3 {
+			time.Sleep(50 * time.Second)
+			if reply := o.call(wire.Request{Hold: &wire.Empty{}}); reply.Error != nil {
+				t.Fatal(reply.Error)
+			}
+		}
+		if reply := o.call(wire.Request{Confirm: &wire.Empty{}}); reply.Error != nil {
+			t.Fatal(reply.Error)
+		}
+		if diff := cmp.Diff(wanted(1450), m.state, equateNetip); diff != "" {
+			t.Error(diff)
+		}
+		o.end()
+		if err := <-o.done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAHostThatHasGoneBackSaysSoWhenItIsToldToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := serve(t, newHost(t, &machine{}))
+		o.apply(time.Minute)
+		time.Sleep(time.Minute)
+		if reply := o.call(wire.Request{Hold: &wire.Empty{}}); reply.Error == nil || !reply.Error.RolledBack {
+			t.Errorf("answered %+v", reply)
+		}
+		o.end()
+		if err := <-o.done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestASecondApplyIsToldWhoIsAtWorkSinceWhen(t *testing.T) {
 	h := newHost(t, &machine{})
+	before := time.Now().Truncate(time.Second)
 	o := serve(t, h)
 	o.apply(time.Hour)
-	release, err := lock(h.Lock)
-	if !errors.Is(err, ErrLocked) {
-		release()
-		t.Fatalf("error %v, want ErrLocked", err)
+	_, err := lock(h.Lock, applyBy("bob@desk"))
+	locked, ok := errors.AsType[*LockedError](err)
+	if !ok {
+		t.Fatalf("error %v, want a *LockedError", err)
+	}
+	if locked.Since.Before(before) || locked.Since.After(time.Now()) {
+		t.Errorf("since %v, want about %v", locked.Since, before)
+	}
+	locked.Since = time.Date(2026, 3, 4, 14, 3, 4, 0, time.FixedZone("", 2*60*60))
+	want := "another fabric apply by alice@laptop has been at work on this host since 12:03:04 UTC: try again when it has ended"
+	if diff := cmp.Diff(want, locked.Error()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestANameFromElsewhereIsShownAsANameOnly(t *testing.T) {
+	for name, want := range map[string]string{
+		"alice@laptop":                     "another fabric apply by alice@laptop",
+		"":                                 "another fabric apply",
+		"a\nb\x1b[31m":                     `another fabric apply by a\x0ab\x1b[31m`,
+		strings.Repeat("a", maxOperator+1): "another fabric apply by " + strings.Repeat("a", maxOperator),
+	} {
+		if diff := cmp.Diff(want, applyBy(operatorName(name))); diff != "" {
+			t.Errorf("%q: %s", name, diff)
+		}
+	}
+}
+
+func TestALockThatSaysNothingIsALockAllTheSame(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	release, err := lock(path, applyBy("alice@laptop"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = lock(path, applyBy("bob@desk"))
+	if _, ok := errors.AsType[*LockedError](err); !ok || err.Error() != "another fabric apply is at work on this host: try again when it has ended" {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -396,7 +528,7 @@ func TestAHostInTheMiddleOfAnotherApplySaysSo(t *testing.T) {
 	if reply := o.call(wire.Request{Observe: &plan.Query{}}); !reply.Observation.Facts.Interrupted {
 		t.Error("an apply that was cut off is not told")
 	}
-	release, err := lock(h.Lock)
+	release, err := lock(h.Lock, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,12 +560,7 @@ func TestOnlySomeObstaclesKeepTheFabricFromBeingTakenAway(t *testing.T) {
 func TestAnUnreadableJournalIsNeverOverwritten(t *testing.T) {
 	m := &machine{}
 	h := newHost(t, m)
-	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(h.journalPath(), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	damage(t, h)
 	err := h.Apply(t.Context(), wire.ApplyRequest{Want: wanted(1450)}, quiet)
 	if err == nil || !strings.Contains(err.Error(), h.journalPath()) {
 		t.Fatalf("error: %v", err)
@@ -459,5 +586,16 @@ func TestNothingIsReadWhereOthersCouldHaveWrittenIt(t *testing.T) {
 	}
 	if err := h.Rollback(t.Context(), quiet); err == nil {
 		t.Error("a journal is read there")
+	}
+}
+
+// damage leaves a journal that cannot be read.
+func damage(t *testing.T, h *Host) {
+	t.Helper()
+	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.journalPath(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -20,7 +20,11 @@ func (h *Host) writeJournal(j journal) error {
 	if err != nil {
 		return err
 	}
+	// file.Write would let everybody look into a folder that it makes.
 	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := file.SyncDir(filepath.Dir(h.Dir)); err != nil {
 		return err
 	}
 	return file.Write(h.journalPath(), data, 0o600)
@@ -59,24 +63,4 @@ func (h *Host) removeJournal() error {
 		return err
 	}
 	return nil
-}
-
-// ErrLocked means that another fabric process is changing this host.
-var ErrLocked = errors.New("another fabric apply is at work on this host: try again when it has ended")
-
-// lock keeps other applies away until release is called or the process
-// ends: the kernel drops the lock of a dead holder.
-func lock(path string) (release func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, ErrLocked
-		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return func() { f.Close() }, nil
 }

@@ -25,12 +25,13 @@ type Prober interface {
 
 // server is one session with an operator.
 type server struct {
-	host    *Host
-	conn    *wire.Conn
-	prober  Prober
-	release func()           // of the lock; nil while it is not held
-	confirm <-chan time.Time // when an unconfirmed apply is given up; nil without one
-	within  time.Duration    // how long the operator may be silent before that
+	host     *Host
+	conn     *wire.Conn
+	prober   Prober
+	operator string           // USER@MACHINE
+	release  func()           // of the lock; nil while it is not held
+	confirm  <-chan time.Time // when an unconfirmed apply is given up; nil without one
+	within   time.Duration    // how long the operator may be silent before that
 }
 
 // Serve answers the operator on r and w until r ends, for the host and the
@@ -55,6 +56,7 @@ func Serve(ctx context.Context, program string, open func(fabric string) (*Host,
 	if start.Fabric == "" {
 		return errors.New("the operator's side does not say which fabric it is about")
 	}
+	s.operator = operatorName(start.Operator)
 	s.host, s.prober = open(start.Fabric)
 	requests := make(chan wire.Request)
 	received := make(chan error, 1)
@@ -98,10 +100,10 @@ func (s *server) loop(ctx context.Context, requests <-chan wire.Request) error {
 			if !ok {
 				return nil
 			}
-			if s.confirm != nil {
-				s.confirm = time.After(s.within) // the operator is there, and at work on the others
-			}
 			reply := s.answer(ctx, req)
+			if s.confirm != nil { // the operator is there; an answer that took long is no silence of its
+				s.confirm = time.After(s.within)
+			}
 			if err := s.conn.Send(reply); err != nil {
 				return err
 			}
@@ -131,11 +133,18 @@ func (s *server) answer(ctx context.Context, req wire.Request) wire.Reply {
 		return wire.Reply{Observation: &o, Error: failure(err)}
 	case req.Apply != nil:
 		return wire.Reply{Error: failure(s.apply(ctx, *req.Apply))}
+	case req.Hold != nil:
+		return wire.Reply{Error: failure(s.waits())}
 	case req.Confirm != nil:
-		if s.confirm == nil {
-			return wire.Reply{Error: &wire.Error{Message: "nothing to confirm: the host has gone back to what it was, for no confirmation came in time", RolledBack: true}}
+		if err := s.waits(); err != nil {
+			return wire.Reply{Error: failure(err)}
 		}
-		err := s.host.Confirm()
+		err := s.host.Confirm(ctx)
+		if err == nil {
+			s.host.Log.Info("confirmed")
+		} else {
+			s.host.Log.Error("cannot keep what was applied", "error", err)
+		}
 		s.settled()
 		return wire.Reply{Error: failure(err)}
 	case req.Abort != nil:
@@ -154,10 +163,10 @@ func (s *server) observe(ctx context.Context, q plan.Query) (plan.Observation, e
 	if err != nil || !o.Facts.Interrupted || s.release != nil {
 		return o, err
 	}
-	release, err := lock(s.host.Lock)
-	if errors.Is(err, ErrLocked) {
+	release, err := lock(s.host.Lock, applyBy(s.operator))
+	if locked, ok := errors.AsType[*LockedError](err); ok {
 		o.Facts.Interrupted = false
-		o.Obstacles = []plan.Obstacle{{What: "another fabric apply is at work on this host", Cure: "try again when it has ended", Always: true}}
+		o.Obstacles = []plan.Obstacle{{What: locked.what(), Cure: lockedCure, Always: true}}
 		return o, nil
 	}
 	if err == nil {
@@ -172,10 +181,13 @@ func (s *server) apply(ctx context.Context, req wire.ApplyRequest) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
+	s.host.Log.Info("apply", "fabric", req.Query.Fabric, "operator", s.operator)
 	if err := s.host.Apply(ctx, req, s.progress); err != nil {
+		s.host.Log.Error("apply failed", "error", err)
 		s.settled()
 		return err
 	}
+	s.host.Log.Info("applied: waiting for the confirmation")
 	s.within = req.ConfirmWithin
 	s.confirm = time.After(s.within)
 	return nil
@@ -196,11 +208,19 @@ func (s *server) take() error {
 	if s.release != nil {
 		return errors.New("an apply is waiting for its confirmation")
 	}
-	release, err := lock(s.host.Lock)
+	release, err := lock(s.host.Lock, applyBy(s.operator))
 	if err != nil {
 		return err
 	}
 	s.release = release
+	return nil
+}
+
+// waits is an error where no apply waits to be confirmed.
+func (s *server) waits() error {
+	if s.confirm == nil {
+		return &wire.Error{Message: "nothing to confirm: the host has gone back to what it was, for the operator was silent for too long", RolledBack: true}
+	}
 	return nil
 }
 

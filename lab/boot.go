@@ -257,6 +257,21 @@ func (l *Lab) PowerOff(ctx context.Context, host string) error {
 	return nil
 }
 
+// PowerCut ends a host as a power cut does: at once, whatever it is at. What it
+// has written is on its disk, synced or not, for this machine runs on.
+func (l *Lab) PowerCut(ctx context.Context, host string) error {
+	if _, err := l.Spec.host(host); err != nil {
+		return err
+	}
+	// The supervisor first, or it would boot the host again.
+	for _, cgroup := range []string{l.names.cgroup("supervisors", host), l.names.cgroup("hosts", host)} {
+		if err := l.cgroups.kill(ctx, cgroup); err != nil {
+			return fmt.Errorf("host %s: %w", host, err)
+		}
+	}
+	return nil
+}
+
 // Start boots a host that is off, and waits until it is up.
 func (l *Lab) Start(ctx context.Context, host string) error {
 	h, err := l.Spec.host(host)

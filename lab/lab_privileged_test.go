@@ -148,21 +148,23 @@ func TestHostIsOffUntilItIsStarted(t *testing.T) {
 	ctx := t.Context()
 	l := up(t, one("offtest"))
 
-	if err := l.PowerOff(ctx, "h1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Sh(ctx, "h1", "true").Run(); !errors.Is(err, errNotRunning) {
-		t.Errorf("a command in a host that is off: %v, want %v", err, errNotRunning)
-	}
-	reopened, err := Open("offtest")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := reopened.Start(ctx, "h1"); err != nil {
-		t.Fatal(err)
-	}
-	if got := trimmed(t, reopened.Ctl(ctx, "ssh", "192.0.2.11", "hostname")); got != "h1" {
-		t.Errorf("hostname = %q, want h1", got)
+	for name, off := range map[string]func(context.Context, string) error{"power off": l.PowerOff, "power cut": l.PowerCut} {
+		if err := off(ctx, "h1"); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := l.Sh(ctx, "h1", "true").Run(); !errors.Is(err, errNotRunning) {
+			t.Errorf("a command in a host after a %s: %v, want %v", name, err, errNotRunning)
+		}
+		reopened, err := Open("offtest")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := reopened.Start(ctx, "h1"); err != nil {
+			t.Fatal(err)
+		}
+		if got := trimmed(t, reopened.Ctl(ctx, "ssh", "192.0.2.11", "hostname")); got != "h1" {
+			t.Errorf("hostname after a %s = %q, want h1", name, got)
+		}
 	}
 }
 

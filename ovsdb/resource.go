@@ -192,12 +192,14 @@ func (s *session) commit(ctx context.Context, root string, operations []ovsdb.Op
 		ovsdb.Operation{
 			Op: ovsdb.OperationSelect, Table: vswitch.OpenvSwitchTable, Where: whereUUID(root),
 			Columns: []string{"next_cfg"},
-		})
+		},
+		// What is answered for has reached the disk (RFC 7047, 5.2.7).
+		ovsdb.Operation{Op: ovsdb.OperationCommit, Durable: new(true)})
 	results, err := s.transact(ctx, operations...)
 	if err != nil {
 		return 0, err
 	}
-	return integer(results[len(operations)-1], "next_cfg")
+	return integer(results[len(operations)-2], "next_cfg")
 }
 
 // failures returns what Open vSwitch could not make of the bridge and each

@@ -23,6 +23,9 @@ const (
 	otherPriority  = 32768
 )
 
+// remoteIP is the option of a tunnel that names its other end.
+const remoteIP = "remote_ip"
+
 // bfdInterval is how often BFD sends, in milliseconds. A tunnel counts as
 // down after three of them, before RSTP would have missed its first hello.
 const bfdInterval = 100
@@ -207,7 +210,7 @@ func (n *network) port(host, peer string, cost uint32) Port {
 		Name:        portName(t.Tunnel.Type, peer),
 		Type:        string(t.Tunnel.Type),
 		ExternalIDs: map[string]string{OwnerKey: t.Name, PeerKey: peer},
-		Options:     map[string]string{"remote_ip": n.hosts[peer].Address.String()},
+		Options:     map[string]string{remoteIP: n.hosts[peer].Address.String()},
 		BFD:         map[string]string{},
 	}
 	number := strconv.Itoa(int(n.number(host, peer)))

@@ -17,6 +17,7 @@ type Input struct {
 	Graph    *topology.Graph        // of the topology; nil: New makes it
 	Lock     ipam.Lock              // as ipam.Assign left it: with every host of the topology
 	Observed map[string]Observation // by host; nil plans without having asked any
+	Missing  map[string]string      // why hosts that were to be observed could not be, by host; they stay as they are
 	Programs map[string]string      // SHA-256 of the fabric binary for each architecture, hex
 }
 
@@ -31,6 +32,8 @@ type Plan struct {
 	MTU      MTU              `json:"mtu"`
 	Hosts    []Host           `json:"hosts"` // the topology's in its order, then removed ones
 	Warnings []string         `json:"warnings,omitempty"`
+	// Meanwhile is the fabric without the hosts that are missing; nil where none is.
+	Meanwhile *Outcome `json:"meanwhile,omitempty"`
 }
 
 // Host is one host's part of a plan.
@@ -42,8 +45,9 @@ type Host struct {
 	Range     netip.Prefix `json:"range"`
 	Gateway   netip.Addr   `json:"gateway"`
 	BridgeMAC string       `json:"bridge_mac"`
-	Observed  bool         `json:"observed"` // false: changes are against a host without a fabric
-	From      HostState    `json:"from"`     // what was observed
+	Observed  bool         `json:"observed"`          // false: changes are against a host without a fabric
+	Missing   string       `json:"missing,omitempty"` // why it was not observed though it was to be: nothing changes there
+	From      HostState    `json:"from"`              // what was observed
 	Desired   HostState    `json:"desired"`
 	Changes   []Change     `json:"changes"`
 	Impact    []string     `json:"impact,omitempty"`
@@ -74,7 +78,7 @@ func New(in Input) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	mtu, err := n.mtu(in.Observed)
+	mtu, err := n.mtu(in)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +108,11 @@ func New(in Input) (*Plan, error) {
 		if host.Desired.Boot, err = boot(t.Name, host.Desired.Links, shared, in.Programs[o.Facts.Arch]); err != nil {
 			return nil, err
 		}
-		host.compare(o)
+		if why, missing := in.Missing[h.Name]; missing {
+			host.Missing = why
+		} else {
+			host.compare(o)
+		}
 		for _, place := range o.Facts.AlsoMadeBy {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%s: %s makes one of the fabric's bridges at boot too: take that out, or a reboot mixes both set-ups", h.Name, place))
 		}
@@ -114,6 +122,9 @@ func New(in Input) (*Plan, error) {
 		p.Hosts = append(p.Hosts, host)
 	}
 	for _, e := range in.Lock.Removed {
+		if why, missing := in.Missing[e.Name]; missing {
+			p.Warnings = append(p.Warnings, leftBehind(e.Name, why))
+		}
 		o, observed := in.Observed[e.Name]
 		if !observed {
 			continue
@@ -122,14 +133,43 @@ func New(in Input) (*Plan, error) {
 		host.compare(o)
 		p.Hosts = append(p.Hosts, host)
 	}
+	if missing := p.Missing(); len(missing) > 0 {
+		var lost []topology.Failure
+		for _, name := range missing {
+			lost = append(lost, topology.Failure{Host: name})
+		}
+		meanwhile := p.Fail(lost...)
+		p.Meanwhile = &meanwhile
+	}
 	return p, nil
 }
 
+// leftBehind warns of a host that was removed from the file and cannot be
+// asked.
+func leftBehind(name, why string) string {
+	return fmt.Sprintf("%s: %s; it was removed from the file, and what the fabric made there stays until it answers an apply; fabric release --force %[1]s gives it up", name, why)
+}
+
+// Missing names the hosts of the topology that were to be observed and could
+// not be.
+func (p *Plan) Missing() []string {
+	var names []string
+	for _, h := range p.Hosts {
+		if h.Missing != "" {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
 // Teardown is the plan that takes the whole fabric away from the observed
-// hosts.
-func Teardown(fabric string, network netip.Prefix, observed map[string]Observation, names []string) *Plan {
+// hosts. Missing is why the others of the names could not be.
+func Teardown(fabric string, network netip.Prefix, observed map[string]Observation, missing map[string]string, names []string) *Plan {
 	p := &Plan{Fabric: fabric, Network: network}
 	for _, name := range names {
+		if why, gone := missing[name]; gone {
+			p.Warnings = append(p.Warnings, leftBehind(name, why))
+		}
 		o, ok := observed[name]
 		if !ok {
 			continue
@@ -195,30 +235,38 @@ func (p *Plan) Obstructed() []Host {
 	return hosts
 }
 
-// QueryFor says what to ask a host of the topology, or one that is no
-// longer in it.
-func QueryFor(t *topology.Topology, graph *topology.Graph, host string) Query {
-	q := Query{Fabric: t.Name, DockerBridge: t.Docker.Bridge, Network: t.Network, TunnelPort: t.Tunnel.Port}
-	for _, l := range graph.Links {
-		if l.A != host && l.B != host {
-			continue
-		}
-		peer := other(l, host)
-		i := slices.IndexFunc(t.Hosts, func(h topology.Host) bool { return h.Name == peer })
-		q.Peers = append(q.Peers, t.Hosts[i].Address)
+// Queries says what to ask each host of the topology, or one that is no
+// longer in it. All links are gone through once, however many hosts are
+// asked for.
+func Queries(t *topology.Topology, graph *topology.Graph) func(host string) Query {
+	addresses := make(map[string]netip.Addr, len(t.Hosts))
+	members := make([]netip.Addr, 0, len(t.Hosts))
+	for _, h := range t.Hosts {
+		addresses[h.Name] = h.Address
+		members = append(members, h.Address)
 	}
-	return q
+	peers := make(map[string][]netip.Addr, len(t.Hosts))
+	for _, l := range graph.Links {
+		peers[l.A] = append(peers[l.A], addresses[l.B])
+		peers[l.B] = append(peers[l.B], addresses[l.A])
+	}
+	return func(host string) Query {
+		return Query{
+			Fabric: t.Name, DockerBridge: t.Docker.Bridge, Network: t.Network,
+			TunnelPort: t.Tunnel.Port, Peers: peers[host], Members: members,
+		}
+	}
 }
 
 // mtu finds the smallest underlay MTU on any tunnel's way and takes the
 // encapsulation off it.
-func (n *network) mtu(observed map[string]Observation) (MTU, error) {
+func (n *network) mtu(in Input) (MTU, error) {
 	t := n.topology
 	ipv6 := slices.ContainsFunc(t.Hosts, func(h topology.Host) bool { return h.Address.Is6() })
 	m := MTU{Underlay: t.UnderlayMTU, Overhead: t.Tunnel.Overhead(ipv6), Tunnel: tunnelName(t.Tunnel)}
 	source := "underlay.mtu in the file"
 	if m.Underlay == 0 {
-		m.Underlay, source = n.observedMTU(observed)
+		m.Underlay, source = n.observedMTU(in.Observed)
 	}
 	m.Value = m.Underlay - m.Overhead
 	family := "IPv4"
@@ -226,10 +274,29 @@ func (n *network) mtu(observed map[string]Observation) (MTU, error) {
 		family = "IPv6"
 	}
 	m.Why = fmt.Sprintf("%d (%s) less %d for %s over %s", m.Underlay, source, m.Overhead, m.Tunnel, family)
+	if host, live := n.liveMTU(in); live != 0 && live < m.Value && t.UnderlayMTU == 0 {
+		m.Value, m.Underlay = live, live+m.Overhead
+		m.Why = fmt.Sprintf("what %s has: it is not raised while hosts that may be the reason for it do not answer", host)
+	}
 	if m.Value < minMTU {
 		return m, fmt.Errorf("the fabric's MTU would be %d: %s; at least %d is needed", m.Value, m.Why, minMTU)
 	}
 	return m, nil
+}
+
+// liveMTU is the smallest MTU that the fabric has on any host now, where not
+// all of its hosts could be asked for the ways to their peers. It is 0 where
+// they could, and on a fabric that is new.
+func (n *network) liveMTU(in Input) (host string, mtu int) {
+	if !slices.ContainsFunc(n.topology.Hosts, func(h topology.Host) bool { return in.Missing[h.Name] != "" }) {
+		return "", 0
+	}
+	for _, h := range n.topology.Hosts {
+		if s := in.Observed[h.Name].State.OVS; s != nil && s.MTU != 0 && (mtu == 0 || s.MTU < mtu) {
+			host, mtu = h.Name, s.MTU
+		}
+	}
+	return host, mtu
 }
 
 func tunnelName(t topology.Tunnel) string {

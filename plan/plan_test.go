@@ -30,7 +30,7 @@ hosts:
 var equateNetip = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 
 // input is what a fabric file gives with a fresh lock.
-func input(t *testing.T, file string) plan.Input {
+func input(t testing.TB, file string) plan.Input {
 	t.Helper()
 	topo, _, err := topology.Parse("fabric.yaml", []byte(file), nil)
 	if err != nil {
@@ -47,7 +47,7 @@ func input(t *testing.T, file string) plan.Input {
 	return plan.Input{Topology: topo, Lock: lock}
 }
 
-func makePlan(t *testing.T, in plan.Input) *plan.Plan {
+func makePlan(t testing.TB, in plan.Input) *plan.Plan {
 	t.Helper()
 	p, err := plan.New(in)
 	if err != nil {
@@ -218,7 +218,7 @@ func TestWhatIsInTheWayOfTakingTheFabricAway(t *testing.T) {
 		State:     makePlan(t, in).Hosts[0].Desired,
 		Obstacles: []plan.Obstacle{{What: "a route overlaps"}, unreadable},
 	}}
-	p := plan.Teardown("demo", in.Topology.Network, observed, []string{"h1"})
+	p := plan.Teardown("demo", in.Topology.Network, observed, nil, []string{"h1"})
 	if diff := cmp.Diff([]plan.Obstacle{unreadable}, p.Hosts[0].Obstacles); diff != "" {
 		t.Error(diff)
 	}
@@ -374,5 +374,26 @@ func TestDockerRestartsOnlyForADifference(t *testing.T) {
 		if got := plan.RestartsDocker(tc.observed, tc.want); got != tc.restarts {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.restarts)
 		}
+	}
+}
+
+func TestAHostIsAskedForTheWaysToItsPeers(t *testing.T) {
+	file := strings.Replace(threeHosts, "mesh", "explicit", 1) + "links:\n  - {between: [h1, h2]}\n  - {between: [h2, h3]}\n"
+	topo, graph, err := topology.Parse("fabric.yaml", []byte(file), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := plan.Queries(topo, graph)
+	got := make(map[string][]netip.Addr)
+	for _, host := range []string{"h1", "h2", "h3", "removed"} {
+		got[host] = query(host).Peers
+	}
+	h1, h2, h3 := netip.MustParseAddr("192.0.2.11"), netip.MustParseAddr("192.0.2.12"), netip.MustParseAddr("192.0.2.13")
+	want := map[string][]netip.Addr{"h1": {h2}, "h2": {h1, h3}, "h3": {h2}, "removed": nil}
+	if diff := cmp.Diff(want, got, equateNetip); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]netip.Addr{h1, h2, h3}, query("removed").Members, equateNetip); diff != "" {
+		t.Errorf("members: %s", diff)
 	}
 }

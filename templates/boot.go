@@ -54,18 +54,23 @@ func Boot(p BootParams) []File {
 	for _, f := range bootFiles {
 		content := string(p.HostFile)
 		if f.template != "" {
-			var b bytes.Buffer
-			// A bytes.Buffer takes everything and the values are plain
-			// strings, so what can fail here is a template at fault, which
-			// the package's tests would have shown.
-			if err := bootTemplates.ExecuteTemplate(&b, f.template, values); err != nil {
-				panic(err)
-			}
-			content = b.String()
+			content = render(bootTemplates, f.template, values)
 		}
 		files = append(files, File{Path: f.path, Mode: 0o644, Content: content})
 	}
 	return files
+}
+
+// render executes a template of this package's own.
+func render(t *template.Template, name string, values any) string {
+	var b bytes.Buffer
+	// A bytes.Buffer takes everything and the values are plain strings, so
+	// what can fail here is a template at fault, which the package's tests
+	// would have shown.
+	if err := t.ExecuteTemplate(&b, name, values); err != nil {
+		panic(err)
+	}
+	return b.String()
 }
 
 // Paths returns the path of every file that Boot ever makes, sorted.

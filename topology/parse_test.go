@@ -175,7 +175,7 @@ func TestParseProblems(t *testing.T) {
 		{"explicit in pieces", head + hosts + "graph: {strategy: explicit}\nlinks:\n  - {between: [h1, h2]}\n", []string{"f:9:1: links: no way leads from h3 to h1, h2; add a link"}},
 		{"cost of no link", head + hosts + "  h4: {address: 192.0.2.14}\ngraph: {strategy: ring}\nlinks:\n  - {between: [h1, h3], cost: 5}\n", []string{"f:11:5: links[0]: strategy ring makes no link between h1 and h3"}},
 		{"sites missing", head + "hosts:\n  h1: {address: 192.0.2.11, site: a}\n  h2: {address: 192.0.2.12}\ngraph: {strategy: sites}\n", []string{"f:6:3: hosts.h2: strategy sites needs the site of every host"}},
-		{"key that a terminal would not print", head + "hosts:\n  \"h\\n\\e[31m\": {address: 192.0.2.11}\n", []string{`f:5:3: hosts.h\n\x1b[31m: "h\n\x1b[31m" is not a host name`}},
+		{"key that a terminal would not print", head + "hosts:\n  \"h\\n\\e[31m\": {address: 192.0.2.11}\n", []string{`f:5:3: hosts.h\x0a\x1b[31m: "h\n\x1b[31m" is not a host name`}},
 		{"unknown alias", head + "hosts:\n  h1: *no\n", []string{"f:5:7: hosts.h1: no anchor &no", "f:5:7: hosts.h1.address: this is missing"}},
 		{"alias to itself", head + "hosts: &h\n  h1: *h\n", []string{}},
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,14 +27,13 @@ once. The lock file stays, so that the same hosts get the same ranges again.`,
 				return err
 			}
 			defer f.close()
-			if err := f.ask(ctx, l); err != nil {
+			if err := f.ask(ctx, l, false); err != nil {
 				return err
 			}
 			if err := f.recover(ctx, stderr, l.query); err != nil {
 				return err
 			}
-			p := plan.Teardown(l.topology.Name, l.topology.Network, f.observed, names(slices.Concat(l.targets(), l.removedTargets())))
-			p.Warnings = f.warnings
+			p := plan.Teardown(l.topology.Name, l.topology.Network, f.observed, f.missing, names(slices.Concat(l.targets(), l.removedTargets())))
 			if !asJSON {
 				printPlan(stdout, p)
 			}
@@ -53,9 +51,13 @@ once. The lock file stays, so that the same hosts get the same ranges again.`,
 					return err
 				}
 			}
-			if err := carryOut(ctx, f, p, carry{
-				parallel: o.parallel, confirmWithin: 5 * time.Minute, asJSON: asJSON, query: l.query, show: newProgress(stderr),
-			}, stdout); err != nil || len(l.written) == 0 {
+			c := newCarry(f, l, stderr, o.parallel, confirmWithin)
+			results, err := c.out(ctx, p)
+			c.show.end()
+			if err := printResults(stdout, results, asJSON); err != nil {
+				return err
+			}
+			if err != nil || len(l.written) == 0 {
 				return err
 			}
 			return settleLock(l, p)

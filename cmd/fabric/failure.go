@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -21,12 +20,12 @@ const maxWorst = 10
 
 // predictFailures shows what the failures named on the command line leave
 // of the fabric. No host is asked, nor any name resolved.
-func predictFailures(ctx context.Context, w io.Writer, o *options, names []string, asJSON bool) error {
+func predictFailures(w io.Writer, o *options, names []string, asJSON bool) error {
 	l, err := load(o.file)
 	if err != nil {
 		return err
 	}
-	p, err := planOffline(ctx, l)
+	p, err := planOffline(l)
 	if err != nil {
 		return err
 	}
@@ -55,6 +54,23 @@ func predictFailures(ctx context.Context, w io.Writer, o *options, names []strin
 	}
 	printOutcome(w, p, outcome)
 	return nil
+}
+
+// failuresOf lists what --fail takes, for completion: nothing where the file
+// cannot be read.
+func failuresOf(file string) []string {
+	l, err := load(file)
+	if err != nil {
+		return nil
+	}
+	names := []string{anyFailure}
+	for _, h := range l.topology.Hosts {
+		names = append(names, topology.Failure{Host: h.Name}.String())
+	}
+	for _, link := range l.graph.Links {
+		names = append(names, topology.Failure{A: link.A, B: link.B}.String())
+	}
+	return names
 }
 
 func printOutcome(w io.Writer, p *plan.Plan, o plan.Outcome) {

@@ -25,7 +25,7 @@ type fleet struct {
 	mu       sync.Mutex
 	sessions map[string]*remote.Session
 	observed map[string]plan.Observation
-	warnings []string // hosts removed from the file that cannot be asked
+	missing  map[string]string // why hosts cannot be asked that a plan does without
 }
 
 // openFleet reads the fabric's file and makes a fleet of no sessions yet.
@@ -43,13 +43,13 @@ func openFleet(ctx context.Context, o *options, stderr io.Writer) (*loaded, *fle
 	}
 	return l, &fleet{
 		programs: remote.NewPrograms(executable), parallel: o.parallel, stderr: stderr,
-		sessions: make(map[string]*remote.Session), observed: make(map[string]plan.Observation),
+		sessions: make(map[string]*remote.Session), observed: make(map[string]plan.Observation), missing: make(map[string]string),
 	}, nil
 }
 
 // makePlan asks all hosts and works out the plan.
-func (f *fleet) makePlan(ctx context.Context, l *loaded) (*plan.Plan, error) {
-	if err := f.ask(ctx, l); err != nil {
+func (f *fleet) makePlan(ctx context.Context, l *loaded, allowMissing bool) (*plan.Plan, error) {
+	if err := f.ask(ctx, l, allowMissing); err != nil {
 		return nil, err
 	}
 	return f.plan(l)
@@ -74,35 +74,43 @@ func (f *fleet) planOfReachable(ctx context.Context, l *loaded, stderr io.Writer
 }
 
 // ask connects to all hosts and observes them. A host of the file that
-// cannot be asked is an error; one that was removed from it only a warning,
-// since it may well be gone for good.
-func (f *fleet) ask(ctx context.Context, l *loaded) error {
-	removed := l.removedTargets()
-	errs := f.dial(ctx, slices.Concat(l.targets(), removed), l.query)
-	for _, t := range removed {
-		if err := errs[t.Name]; err != nil && !errors.Is(err, context.Canceled) {
-			f.warnings = append(f.warnings, fmt.Sprintf("%v; it was removed from the file, and what the fabric made there stays until it answers an apply; fabric release --force %s gives it up", err, t.Name))
-			delete(errs, t.Name)
+// cannot be asked is an error, unless it is down and hosts may be missing; one
+// that was removed from it is not, since it may well be gone for good.
+func (f *fleet) ask(ctx context.Context, l *loaded, allowMissing bool) error {
+	kept, removed := l.targets(), l.removedTargets()
+	errs := f.dial(ctx, slices.Concat(kept, removed), l.query)
+	miss := func(targets []remote.Target, may func(error) bool) {
+		for _, t := range targets {
+			if err := errs[t.Name]; err != nil && may(err) {
+				f.missing[t.Name] = reason(t.Name, err)
+				delete(errs, t.Name)
+			}
 		}
+	}
+	miss(removed, func(err error) bool { return !errors.Is(err, context.Canceled) })
+	if allowMissing && slices.ContainsFunc(kept, func(t remote.Target) bool { return errs[t.Name] == nil }) {
+		miss(kept, remote.Unanswered)
 	}
 	return f.failures(errs)
 }
 
+// reason is why a host cannot be asked, without how one logs in there: it is
+// part of a plan.
+func reason(host string, err error) string {
+	if e, ok := errors.AsType[*remote.Error](err); ok {
+		return e.Reason
+	}
+	return strings.TrimPrefix(err.Error(), host+": ")
+}
+
 // plan works out the plan from what the hosts last answered.
 func (f *fleet) plan(l *loaded) (*plan.Plan, error) {
-	if l.adopt {
-		if err := l.assign(f.observed); err != nil {
-			return nil, fmt.Errorf("%w; the ranges are those that the hosts were given by hand: put those that shall be others into the file as hosts.NAME.range", err)
-		}
-	}
-	p, err := plan.New(plan.Input{
-		Topology: l.topology, Graph: l.graph, Lock: l.lock, Observed: f.observed, Programs: f.programs.Sums(),
-	})
-	if err != nil {
+	if err := l.adoptRanges(f.observed); err != nil {
 		return nil, err
 	}
-	p.Warnings = append(p.Warnings, f.warnings...)
-	return p, nil
+	return plan.New(plan.Input{
+		Topology: l.topology, Graph: l.graph, Lock: l.lock, Observed: f.observed, Missing: f.missing, Programs: f.programs.Sums(),
+	})
 }
 
 // dial connects to the targets and, with a query, observes each. The errors

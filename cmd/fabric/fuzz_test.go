@@ -51,7 +51,7 @@ func FuzzObservation(f *testing.F) {
 				tt.Error(err)
 			}
 		}
-		printPlan(&shown, plan.Teardown("demo", t.Network, observed, []string{"h1"}))
+		printPlan(&shown, plan.Teardown("demo", t.Network, observed, nil, []string{"h1"}))
 		for line := range strings.Lines(shown.String()) {
 			if printable.Text(line) != line {
 				tt.Errorf("%q reaches the terminal", line)

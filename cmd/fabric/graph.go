@@ -58,7 +58,7 @@ Mermaid, .json. Any other is text.`,
 			if err != nil {
 				return err
 			}
-			p, err := planOffline(cmd.Context(), l)
+			p, err := planOffline(l)
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -29,10 +31,14 @@ type loaded struct {
 	lockPath string
 	topology *topology.Topology
 	graph    *topology.Graph
+	sum      string    // SHA-256 of the file and what it refers to, hex
 	written  []byte    // the lock as it is on disk
 	former   ipam.Lock // what that says
 	lock     ipam.Lock // with every host of the topology
 	adopt    bool      // take over what was made by hand
+
+	resolved map[string]netip.Addr        // addresses that the file gives as names; resolve looks them up
+	query    func(host string) plan.Query // what to ask a host, of the file or removed from it; resolve makes it
 }
 
 // load reads the fabric file and the lock beside it. Nothing is resolved,
@@ -45,8 +51,13 @@ func load(path string) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, graph, err := topology.Parse(path, data, func(rtt string) (map[[2]string]int64, error) { return readRTT(expand(path, rtt)) })
-	l := &loaded{path: path, data: data, lockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock", topology: t, graph: graph}
+	sum := sha256.New()
+	sum.Write(data)
+	t, graph, err := topology.Parse(path, data, func(rtt string) (map[[2]string]int64, error) { return readRTT(expand(path, rtt), sum) })
+	l := &loaded{
+		path: path, data: data, lockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock",
+		topology: t, graph: graph, sum: hex.EncodeToString(sum.Sum(nil)),
+	}
 	if l.lockPath == path {
 		return nil, fmt.Errorf("%s: a fabric file cannot be called .lock, as the lock beside it is", path)
 	}
@@ -85,6 +96,18 @@ func (l *loaded) assign(observed map[string]plan.Observation) error {
 	l.lock = lock
 	l.recognizeRenamed()
 	return l.orderByID()
+}
+
+// adoptRanges assigns the ranges that the observed hosts were given by hand,
+// where they are to be adopted.
+func (l *loaded) adoptRanges(observed map[string]plan.Observation) error {
+	if !l.adopt {
+		return nil
+	}
+	if err := l.assign(observed); err != nil {
+		return fmt.Errorf("%w; the ranges are those that the hosts were given by hand: put those that shall be others into the file as hosts.NAME.range", err)
+	}
+	return nil
 }
 
 // orderByID has the graph prefer hosts as the lock numbers them, where that is not the order of their names, in which the graph
@@ -132,7 +155,7 @@ func (l *loaded) recognizeRenamed() {
 // resolve looks up the addresses that the file gives as names, once, and
 // says what they are.
 func (l *loaded) resolve(ctx context.Context, stderr io.Writer) error {
-	resolved := make(map[string]netip.Addr)
+	l.resolved = make(map[string]netip.Addr)
 	var errs []error
 	for _, h := range l.topology.Hosts {
 		if h.Address.IsValid() {
@@ -144,17 +167,23 @@ func (l *loaded) resolve(ctx context.Context, stderr io.Writer) error {
 			continue
 		}
 		slices.SortFunc(addrs, func(a, b netip.Addr) int { return a.Unmap().Compare(b.Unmap()) }) // IPv4 first; the same choice every time
-		resolved[h.Name] = addrs[0].Unmap()
-		fmt.Fprintf(stderr, "hosts.%s.address: %s is %s\n", h.Name, h.HostName, resolved[h.Name])
+		l.resolved[h.Name] = addrs[0].Unmap()
+		fmt.Fprintf(stderr, "hosts.%s.address: %s is %s\n", h.Name, h.HostName, l.resolved[h.Name])
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	t, err := l.topology.WithAddresses(resolved)
+	t, err := l.topology.WithAddresses(l.resolved)
 	if err != nil {
 		return err
 	}
 	l.topology = t
+	query := plan.Queries(t, l.graph)
+	l.query = func(host string) plan.Query {
+		q := query(host)
+		q.Adopt = l.adopt
+		return q
+	}
 	return nil
 }
 
@@ -269,14 +298,4 @@ func expand(file, path string) string {
 		return path
 	}
 	return filepath.Join(filepath.Dir(file), path)
-}
-
-// query says what to ask a host, of the file or removed from it.
-func (l *loaded) query(host string) plan.Query {
-	q := plan.QueryFor(l.topology, l.graph, host)
-	q.Adopt = l.adopt
-	for _, h := range l.topology.Hosts {
-		q.Members = append(q.Members, h.Address)
-	}
-	return q
 }

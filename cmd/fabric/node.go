@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"log/syslog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -61,6 +62,34 @@ to it on standard input and output; started by hand it does nothing.`,
 			},
 		},
 		&cobra.Command{
+			Use:   "arm",
+			Short: "Make ready to go back from an apply that is cut off",
+			Args:  noArgs,
+			RunE:  func(cmd *cobra.Command, _ []string) error { return boot.NewGuard("", false).Install(cmd.Context()) },
+		},
+		&cobra.Command{
+			Use:   "watch",
+			Short: "Go back from an apply as soon as it is cut off",
+			Args:  noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				log := unitLog(cmd.ErrOrStderr())
+				return host.Watch(cmd.Context(), func(fabric string) *host.Host {
+					return newHost(fabric, boot.New("", false), boot.NewGuard("", true), log).Host
+				})
+			},
+		},
+		&cobra.Command{
+			Use:   "recover",
+			Short: "Go back from an apply that the last boot cut off, before Docker starts",
+			Args:  noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				log := unitLog(cmd.ErrOrStderr())
+				return host.BeforeDocker(cmd.Context(), func(fabric string) *host.Host {
+					return newHost(fabric, boot.New("", true), boot.NewGuard("", false), log).Host
+				})
+			},
+		},
+		&cobra.Command{
 			Use:   "rejoin",
 			Short: "Put the switch back into the bridge after it was restarted",
 			Args:  noArgs,
@@ -104,22 +133,15 @@ func serveNode(cmd *cobra.Command, remove, sum string) error {
 			return err
 		}
 	}
-	paths := dockercfg.DefaultPaths()
+	log, closeLog := sessionLog()
+	defer closeLog()
 	var prober *probe.Prober
 	err = host.Serve(cmd.Context(), sum, func(fabric string) (*host.Host, host.Prober) {
-		switchdb := ovsdb.New(ovsdb.Socket, fabric)
-		docker := dockercfg.New(paths)
+		n := newHost(fabric, boot.New("", false), boot.NewGuard("", false), log)
 		prober = &probe.Prober{
-			Tree: switchdb.Tree, DockerHost: "unix://" + paths.Socket, Program: "/proc/self/exe", Iperf: "iperf3",
+			Tree: n.switchdb.Tree, DockerHost: "unix://" + dockercfg.DefaultPaths().Socket, Program: "/proc/self/exe", Iperf: "iperf3",
 		}
-		return &host.Host{
-			Resources: []host.Resource{switchdb, link.New(), boot.New(""), docker},
-			Docker:    docker,
-			Dir:       stateDir,
-			Own:       []string{stateDir, filepath.Dir(templates.HostFile), filepath.Dir(templates.Program)},
-			Lock:      lockFile,
-			Log:       slog.New(slog.DiscardHandler),
-		}, prober
+		return n.Host, prober
 	}, cmd.InOrStdin(), cmd.OutOrStdout())
 	if prober != nil {
 		err = errors.Join(err, prober.Close(cmd.Context()))
@@ -145,6 +167,48 @@ func removeReceived(folder string) error {
 		return fmt.Errorf("%s does not hold the program that is running, and is left as it is", folder)
 	}
 	return os.RemoveAll(folder)
+}
+
+// hostSide is this machine's part of a fabric, and what a session asks beside it.
+type hostSide struct {
+	*host.Host
+	switchdb *ovsdb.Resource
+}
+
+func newHost(fabric string, units *boot.Resource, guard *boot.Guard, log *slog.Logger) hostSide {
+	switchdb := ovsdb.New(ovsdb.Socket, fabric)
+	docker := dockercfg.New(dockercfg.DefaultPaths())
+	return hostSide{switchdb: switchdb, Host: &host.Host{
+		Resources: []host.Resource{switchdb, link.New(), units, docker},
+		Docker:    docker,
+		Guard:     guard,
+		Dir:       stateDir,
+		Own:       []string{stateDir, filepath.Dir(templates.HostFile), filepath.Dir(templates.Program)},
+		Lock:      lockFile,
+		Log:       log,
+	}}
+}
+
+// sessionLog writes to the system's log, under the name fabric. A host
+// without one is no reason not to work there.
+func sessionLog() (log *slog.Logger, end func()) {
+	w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "fabric")
+	if err != nil {
+		return slog.New(slog.DiscardHandler), func() {}
+	}
+	return unitLog(w), func() { _ = w.Close() }
+}
+
+// unitLog writes lines for a log that gives each its time.
+func unitLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
 }
 
 // ownSum is the SHA-256 of the running program, hex.

@@ -34,21 +34,26 @@ func printPlan(stdout io.Writer, p *plan.Plan) {
 			changing++
 		}
 	}
+	asked := len(p.Hosts) - len(p.Missing())
 	switch {
 	case changing > 0:
 		fmt.Fprintf(w, "%d of %s would change.\n", changing, count(len(p.Hosts), "host", "hosts"))
 	case p.Graph == nil: // a destroy
 		fmt.Fprintf(w, "Nothing to do: %s nothing of the fabric.\n", count(len(p.Hosts), "host has", "hosts have"))
 	default:
-		fmt.Fprintf(w, "Nothing to do: %s as the file wants it.\n", count(len(p.Hosts), "host is", "hosts are"))
+		fmt.Fprintf(w, "Nothing to do: %s as the file wants it.\n", count(asked, "host is", "hosts are"))
 	}
 }
 
 func count(n int, one, many string) string {
+	return fmt.Sprintf("%d %s", n, plural(n, one, many))
+}
+
+func plural(n int, one, many string) string {
 	if n == 1 {
-		return "1 " + one
+		return one
 	}
-	return fmt.Sprintf("%d %s", n, many)
+	return many
 }
 
 // maxTreeHosts is how many hosts the tree and the tunnels are drawn for;
@@ -79,6 +84,18 @@ func printNetwork(w io.Writer, p *plan.Plan) {
 	if drawTree(w, p, p.Tree) {
 		fmt.Fprintln(w)
 	}
+	if p.Meanwhile != nil {
+		printMeanwhile(w, p)
+	}
+}
+
+// printMeanwhile shows the fabric without the hosts that are missing.
+func printMeanwhile(w io.Writer, p *plan.Plan) {
+	missing := p.Missing()
+	fmt.Fprintf(w, "Until %s %s back: root %s, cut off %s\n", strings.Join(missing, ", "), plural(len(missing), "is", "are"),
+		orNone(p.Meanwhile.Root), orNone(strings.Join(p.Meanwhile.CutOff, ", ")))
+	drawTree(w, p, p.Meanwhile.Tree)
+	fmt.Fprintln(w)
 }
 
 // drawTree draws a tree of the plan's hosts, unless it is too large to read.
@@ -150,6 +167,10 @@ func printHost(w io.Writer, h plan.Host, color bool) {
 	title := h.Name
 	if h.Removed {
 		title += " (removed from the fabric)"
+	}
+	if h.Missing != "" {
+		fmt.Fprintf(w, "%s: %s: it stays as it is\n", title, h.Missing)
+		return
 	}
 	if len(h.Changes) == 0 && len(h.Obstacles) == 0 {
 		fmt.Fprintf(w, "%s: nothing to do\n", title)

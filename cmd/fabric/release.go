@@ -21,6 +21,17 @@ using its addresses, so it is only released with --force.`,
 		Example: `  fabric release h9
   fabric release --force h9            # it is gone for good`,
 		Args: oneHost,
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			l, err := load(o.file)
+			if err != nil || len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, e := range l.lock.Removed {
+				names = append(names, e.Name)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := load(o.file)
 			if err != nil {

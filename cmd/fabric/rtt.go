@@ -5,16 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/ovsfabric/fabric/operator/verify"
 )
 
 // readRTT reads the underlay's round-trip times from a verification's report, in microseconds by
-// the names of the hosts that pinged and answered.
-func readRTT(file string) (map[[2]string]int64, error) {
+// the names of the hosts that pinged and answered, and copies the file to a writer.
+func readRTT(file string, also io.Writer) (map[[2]string]int64, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := also.Write(data); err != nil {
 		return nil, err
 	}
 	var report verify.Report

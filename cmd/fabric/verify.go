@@ -109,22 +109,65 @@ func settleTime(p *plan.Plan) time.Duration {
 	return settleRSTP
 }
 
-// settle is what an apply waits for before it confirms: the live tree is
-// the predicted one, and all hosts reach each other.
-func settle(l *loaded, p *plan.Plan, f *fleet, progress func(text string)) func(context.Context) error {
-	return func(ctx context.Context) error {
-		failed, err := verify.Settle(ctx, f.nodes(), expected(l.topology, p), verify.Options{
-			Settle: patience * settleTime(p), Progress: progress,
-		})
-		if err != nil || len(failed) == 0 {
-			return err
+// check is what an apply waits for after each wave. Once all hosts are what
+// the plan wants, the live tree has to be the predicted one, and all hosts have
+// to reach each other. Before that, and without the hosts that are missing, no
+// tree is predicted: hosts that have applied have to reach those to which
+// tunnels lead.
+func check(l *loaded, p *plan.Plan, f *fleet, progress func(text string)) rollout.Check {
+	options := verify.Options{Settle: patience * settleTime(p), Progress: progress}
+	all := expected(l.topology, p)
+	return func(ctx context.Context, applied map[string]bool) error {
+		if complete(p, applied) {
+			failed, err := verify.Settle(ctx, f.nodes(), all, options)
+			return errors.Join(err, unsettled(failed, options.Settle))
 		}
-		lines := []string{fmt.Sprintf("the fabric did not settle within %s", patience*settleTime(p))}
-		for _, c := range failed {
-			lines = append(lines, fmt.Sprintf("%s: %s: %s: %s", c.Host, c.Detail, c.Cause, c.Cure))
+		for _, group := range p.Joined(applied) {
+			if len(group) == 1 || !slices.ContainsFunc(group, func(name string) bool { return applied[name] }) {
+				continue
+			}
+			failed, err := verify.Reach(ctx, f.nodes(), among(all, p, group, applied), applied, options)
+			if err := errors.Join(err, unsettled(failed, options.Settle)); err != nil {
+				return err
+			}
 		}
-		return errors.New(strings.Join(lines, "\n"))
+		return nil
 	}
+}
+
+// complete reports whether all hosts are what the plan wants once these have
+// applied.
+func complete(p *plan.Plan, applied map[string]bool) bool {
+	return !slices.ContainsFunc(p.Hosts, func(h plan.Host) bool {
+		return h.Missing != "" || len(h.Changes) > 0 && !applied[h.Name]
+	})
+}
+
+// among is what is expected of some hosts, by the addresses that they have
+// while only some have applied.
+func among(all verify.Expected, p *plan.Plan, names []string, applied map[string]bool) verify.Expected {
+	part := all
+	part.Hosts = nil
+	for i, h := range p.Hosts {
+		if slices.Contains(names, h.Name) {
+			host := all.Hosts[i]
+			host.Address = h.State(applied[h.Name]).Links.Address.Addr()
+			part.Hosts = append(part.Hosts, host)
+		}
+	}
+	return part
+}
+
+// unsettled is an error of the checks that fail.
+func unsettled(failed []verify.Check, within time.Duration) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	lines := []string{fmt.Sprintf("the fabric did not settle within %s", within)}
+	for _, c := range failed {
+		lines = append(lines, fmt.Sprintf("%s: %s: %s: %s", c.Host, c.Detail, c.Cause, c.Cure))
+	}
+	return errors.New(strings.Join(lines, "\n"))
 }
 
 // expected is what the plan predicts, in the terms of a verification.

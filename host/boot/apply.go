@@ -165,7 +165,11 @@ func (r *Resource) write(ctx context.Context, had, want []plan.File) error {
 		}
 	}
 	if slices.ContainsFunc(want, func(f plan.File) bool { return f.Path == unitPath(restoreUnit) }) {
-		return r.systemctl(ctx, "enable", "--now", restoreUnit)
+		args := []string{"enable", "--now", restoreUnit}
+		if r.booting {
+			args = slices.Insert(args, 0, "--no-block")
+		}
+		return r.systemctl(ctx, args...)
 	}
 	return nil
 }

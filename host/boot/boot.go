@@ -27,13 +27,15 @@ const Program = templates.Program
 type Resource struct {
 	root    string
 	running string // path of the program that is running
+	booting bool
 	run     func(ctx context.Context, name string, args ...string) ([]byte, error)
 }
 
 // New returns the boot part of the host whose file system is at root; "" is
-// this host's own.
-func New(root string) *Resource {
-	return &Resource{root: root, running: "/proc/self/exe", run: command.Run}
+// this host's own. booting says that the caller is a unit that systemd starts
+// before the restore unit, which it must not wait for.
+func New(root string, booting bool) *Resource {
+	return &Resource{root: root, running: "/proc/self/exe", booting: booting, run: command.Run}
 }
 
 // Name is the word for this part in messages.

@@ -29,7 +29,7 @@ type host struct {
 func newHost(t *testing.T) *host {
 	t.Helper()
 	root := t.TempDir()
-	h := &host{Resource: New(root)}
+	h := &host{Resource: New(root, false)}
 	h.running = filepath.Join(root, "running")
 	h.put(t, "/running", "first program")
 	h.mkdir(t, "/run/systemd/system")

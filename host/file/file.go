@@ -56,7 +56,7 @@ func Write(path string, data []byte, mode fs.FileMode) (err error) {
 	if err := os.Rename(name, target); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
 // create makes a file in dir that has no name yet, so that nothing is left of
@@ -111,7 +111,7 @@ func Remove(path string) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
 // Guard says why what is in a folder cannot be trusted: it is not a folder, or
@@ -168,12 +168,12 @@ func makeDirs(dir string) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	return SyncDir(filepath.Dir(dir))
 }
 
-// syncDir has the entries of dir reach the disk: an fsync of a file does not
+// SyncDir has the entries of dir reach the disk: an fsync of a file does not
 // cover its name, fsync(2).
-func syncDir(dir string) error {
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

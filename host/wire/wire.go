@@ -39,13 +39,15 @@ type Hello struct {
 // Start is the first thing that the operator's side says, in answer to the
 // Hello.
 type Start struct {
-	Fabric string `json:"fabric"` // the name that marks what the session may touch
+	Fabric   string `json:"fabric"`             // the name that marks what the session may touch
+	Operator string `json:"operator,omitempty"` // who is at work, USER@MACHINE, for others who want to be
 }
 
 // Request asks the host's side for one thing: exactly one member is set.
 type Request struct {
 	Observe *plan.Query   `json:"observe,omitempty"`
 	Apply   *ApplyRequest `json:"apply,omitempty"`
+	Hold    *Empty        `json:"hold,omitempty"`    // wait on for the confirmation: the operator is there
 	Confirm *Empty        `json:"confirm,omitempty"` // keep what was applied
 	Abort   *Empty        `json:"abort,omitempty"`   // go back to what was before
 	Recover *Empty        `json:"recover,omitempty"` // finish what an interrupted apply left

@@ -26,16 +26,18 @@ var causes = []struct{ said, reason, cure string }{
 	{"is not in the sudoers file", sudoRefuses, sudoCure},
 	{"is not allowed to execute", sudoRefuses, sudoCure},
 	{"sudo: not found", "it has no sudo", "install sudo there, or log in as root (ssh.user: root)"},
-	{"Connection refused", "nothing listens on its ssh port", "start sshd there, or say which port: hosts.{host}.ssh.port in the file"},
+	{"Connection refused", closed, "start sshd there, or say which port: hosts.{host}.ssh.port in the file"},
 	{"Connection timed out", silent, silentCure},
 	{"Operation timed out", silent, silentCure},
 	{"No route to host", silent, silentCure},
-	{"Network is unreachable", "no route leads to it", "see that this machine can reach it: {ssh}"},
+	{"Network is unreachable", unreachable, "see that this machine can reach it: {ssh}"},
 	{"no folder on this host", "no folder on it can hold a program", "make room in /var/tmp, or mount one of /var/tmp, /tmp, /usr/local/lib without noexec"},
 }
 
 const (
 	silent      = "it does not answer"
+	closed      = "nothing listens on its ssh port"
+	unreachable = "no route leads to it"
 	silentCure  = "see that it runs and can be reached: {ssh}"
 	sudoAsks    = "sudo asks for a password there"
 	sudoRefuses = "the user may not use sudo there"
@@ -51,7 +53,10 @@ func (s *Session) explain(t Target, err error) error {
 	fill := strings.NewReplacer("{ssh}", t.command(), "{host}", t.Name, "{address}", t.Address, "{user}", cmp.Or(t.User, "USER"), "{known}", t.known())
 	for _, c := range causes {
 		if strings.Contains(said, c.said) {
-			return &Error{t.Name, fill.Replace(c.reason), fill.Replace(c.cure), errors.New(said)}
+			return &Error{
+				Host: t.Name, Reason: fill.Replace(c.reason), Cure: fill.Replace(c.cure), Err: errors.New(said),
+				Silent: c.reason == silent || c.reason == closed || c.reason == unreachable,
+			}
 		}
 	}
 	if said == "" {
@@ -60,7 +65,7 @@ func (s *Session) explain(t Target, err error) error {
 			said = "the connection ended without a word"
 		}
 	}
-	return &Error{t.Name, "ssh failed (" + lastLine(said) + ")", "try by hand: " + t.command(), err}
+	return &Error{Host: t.Name, Reason: "ssh failed (" + lastLine(said) + ")", Cure: "try by hand: " + t.command(), Err: err}
 }
 
 // command is what a user would type to log in where fabric does, but for the

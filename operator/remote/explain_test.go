@@ -45,6 +45,26 @@ func TestWhatSSHSaysBecomesOneLineWithACure(t *testing.T) {
 	}
 }
 
+func TestAHostThatRefusesHasAnswered(t *testing.T) {
+	for said, unanswered := range map[string]bool{
+		"ssh: connect to host h1 port 22: No route to host":             true,
+		"ssh: connect to host h1 port 22: Connection refused":           true,
+		"Connection timed out during banner exchange":                   true,
+		"ops@h1: Permission denied (publickey).":                        false,
+		"Host key verification failed.":                                 false,
+		"sudo: a password is required":                                  false,
+		"ssh: Could not resolve hostname h1: Name or service not known": false,
+	} {
+		s := &Session{stderr: &tail{buf: []byte(said)}}
+		if got := Unanswered(s.explain(Target{Name: "h1"}, io.EOF)); got != unanswered {
+			t.Errorf("%s: %t", said, got)
+		}
+	}
+	if !Unanswered(fmt.Errorf("h1: %w", ErrLost)) {
+		t.Error("a session that was lost counts as answered")
+	}
+}
+
 func TestTheCommandToTryIsTheOneThatFabricUses(t *testing.T) {
 	target := Target{Address: "h1", User: `CORP\ops`, Port: 2222, Identity: "/keys/id", Config: "/etc/my fabric/it's"}
 	if got, want := target.command(), `ssh -F '/etc/my fabric/it'\''s' -i IDENTITY -p 2222 'CORP\ops@h1'`; got != want {

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"os/user"
 	"regexp"
 	"strconv"
 	"strings"
@@ -55,6 +57,7 @@ type Error struct {
 	Host   string
 	Reason string
 	Cure   string
+	Silent bool  // nobody answered: the host may be down
 	Err    error // what ssh said; may be nil
 }
 
@@ -63,6 +66,13 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Unanswered reports whether an error of Dial or Call is that of a host that
+// is down or cut off, in contrast to one that answers and refuses.
+func Unanswered(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Silent || errors.Is(err, ErrLost)
+}
 
 // Dial connects to a host with the system's ssh and starts the program for the
 // host's architecture there, sending it first if the host lacks it. Where ctx
@@ -85,7 +95,7 @@ func Dial(ctx context.Context, t Target, programs *Programs) (*Session, error) {
 	cmd.WaitDelay = lastWords // what ssh starts for itself may hold stderr open for longer
 	separateGroup(cmd)
 	if err := cmd.Start(); err != nil {
-		return nil, &Error{t.Name, "ssh cannot be started", "install the OpenSSH client", err}
+		return nil, &Error{Host: t.Name, Reason: "ssh cannot be started", Cure: "install the OpenSSH client", Err: err}
 	}
 	s.wait = sync.OnceValue(cmd.Wait)
 	s.kill = func() { _ = cmd.Process.Kill() } // it may have ended
@@ -166,8 +176,8 @@ func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) er
 	program, err := programs.For(s.Arch)
 	if err != nil {
 		return &Error{
-			s.Host, "this machine has no fabric for " + s.Arch,
-			"build it (GOARCH=" + s.Arch + ") and put it beside this one as fabric-linux-" + s.Arch, err,
+			Host: s.Host, Reason: "this machine has no fabric for " + s.Arch,
+			Cure: "build it (GOARCH=" + s.Arch + ") and put it beside this one as fabric-linux-" + s.Arch, Err: err,
 		}
 	}
 	s.Program = program.Sum
@@ -199,7 +209,21 @@ func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) er
 		return fmt.Errorf("the host runs another build of fabric (%.12q, protocol %d) than it was sent (%.12q, protocol %d)",
 			hello.Program, hello.Version, program.Sum, wire.Version)
 	}
-	return s.conn.Send(wire.Start{Fabric: fabric})
+	return s.conn.Send(wire.Start{Fabric: fabric, Operator: operator()})
+}
+
+// operator is USER@MACHINE, for whom else works on the host. By sudo, it is
+// the user who called it.
+func operator() string {
+	name := os.Getenv("SUDO_USER")
+	if u, err := user.Current(); name == "" && err == nil {
+		name = u.Username
+	}
+	machine, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+	return name + "@" + machine
 }
 
 // maxNoise bounds what a host's login scripts may print before ours does.

@@ -1,12 +1,14 @@
-// Package rollout is the operator's side of an apply: every host is asked
-// before any is changed, and what was changed is kept on all of them or on
-// none.
+// Package rollout is the operator's side of an apply. Hosts are changed in
+// waves, each is kept from going back while others are at work, and what was
+// changed is kept on all of them or on none, unless asked otherwise.
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,6 +65,7 @@ type State string
 // The states.
 const (
 	Unchanged  State = "unchanged"   // there was nothing to do
+	Missing    State = "missing"     // did not answer, and stays as it is
 	Applied    State = "applied"     // as the plan wants it, and confirmed
 	Untouched  State = "untouched"   // not begun
 	RolledBack State = "rolled back" // begun, and again as it was before
@@ -79,172 +82,197 @@ type Result struct {
 // Options is how an apply goes about it.
 type Options struct {
 	Parallel      int                          // hosts at once
-	ConfirmWithin time.Duration                // a host goes back by itself if it was not confirmed by then
-	Settle        func(context.Context) error  // looks at the whole fabric before anything is confirmed
+	Canary        int                          // hosts that apply before all others, and have to be well first
+	KeepGoing     bool                         // a host that fails keeps no other from applying, nor from keeping what it applied
+	ConfirmWithin time.Duration                // a host goes back by itself once it has heard nothing for so long
+	Check         Check                        // after each wave; may be nil
 	Progress      func(host, text string)      // called from several goroutines
 	Query         func(host string) plan.Query // what to ask a host
-	Session       func(host string) Session    // of every host in the plan
+	Session       func(host string) Session    // of every host that changes
 }
+
+// Check waits until the fabric works with these hosts as the plan wants them
+// and all others as they were.
+type Check func(ctx context.Context, applied map[string]bool) error
 
 // ErrPartial means that hosts are in different states; the results tell.
 var ErrPartial = errors.New("the hosts are not all in the same state")
 
-// hostRun is one host's part in an apply.
-type hostRun struct {
-	host    plan.Host
-	session Session
-	result  Result
-	applied time.Time // when the host had applied it
-	pending bool      // applied, and neither confirmed nor rolled back
-}
-
 // Apply carries out a plan. Where ctx ends early, whatever has begun is
 // rolled back; once confirming has begun it is finished.
 func Apply(ctx context.Context, p *plan.Plan, o Options) ([]Result, error) {
-	runs := make([]*hostRun, 0, len(p.Hosts))
-	var changing []*hostRun
-	for _, h := range p.Hosts {
-		r := &hostRun{host: h, session: o.Session(h.Name), result: Result{Host: h.Name, State: Unchanged}}
-		if len(h.Changes) > 0 {
-			r.result.State = Untouched
-			changing = append(changing, r)
-		}
-		runs = append(runs, r)
-	}
-	err := applyAll(ctx, changing, o)
-	if err == nil && len(changing) > 0 {
-		err = settle(ctx, changing, o)
-	}
+	a := newAttempt(p, o)
+	err := a.carryOut(ctx)
 	if err != nil {
-		rollBackAll(changing, o)
+		a.rollBack()
 	} else {
-		err = confirmAll(changing, o)
+		err = a.confirm()
 	}
-	results := make([]Result, len(runs))
-	for i, r := range runs {
+	results := make([]Result, len(a.hosts))
+	for i, r := range a.hosts {
 		results[i] = r.result
 	}
 	return results, err
 }
 
-// settle looks at the fabric for as long as every host waits for its
-// confirmation: one that comes later finds some hosts gone back.
-func settle(ctx context.Context, runs []*hostRun, o Options) error {
-	first := runs[0].applied
-	for _, r := range runs {
-		if r.applied.Before(first) {
-			first = r.applied
-		}
-	}
-	waiting, cancel := context.WithDeadline(ctx, first.Add(o.ConfirmWithin))
-	defer cancel()
-	var err error
-	if o.Settle != nil {
-		err = o.Settle(waiting)
-	}
-	if ctx.Err() == nil && waiting.Err() != nil {
-		return fmt.Errorf("the first host was to be told within %s to keep its changes, and the fabric was not ready by then: allow more time, or more hosts at once", o.ConfirmWithin)
-	}
-	return err
+// attempt is one apply over all hosts.
+type attempt struct {
+	Options
+	hosts    []*hostRun
+	changing []*hostRun
 }
 
-// applyAll begins on the hosts, and on no further one after a failure.
-func applyAll(ctx context.Context, runs []*hostRun, o Options) error {
+func newAttempt(p *plan.Plan, o Options) *attempt {
+	a := &attempt{Options: o}
+	for _, h := range p.Hosts {
+		r := &hostRun{host: h, within: o.ConfirmWithin, result: Result{Host: h.Name, State: Unchanged}}
+		if h.Missing != "" {
+			r.result.State = Missing
+		}
+		if len(h.Changes) > 0 {
+			r.result.State = Untouched
+			r.session = o.Session(h.Name)
+			r.progress = func(text string) { a.tell(h.Name, text) }
+			a.changing = append(a.changing, r)
+		}
+		a.hosts = append(a.hosts, r)
+	}
+	return a
+}
+
+func (a *attempt) tell(who, text string) {
+	if a.Progress != nil {
+		a.Progress(who, text)
+	}
+}
+
+// wave is hosts that apply together: the fabric has to work with them before
+// the next wave begins.
+type wave struct {
+	hosts  []*hostRun
+	canary bool // each has to succeed, whatever the options say
+}
+
+func (a *attempt) waves() []wave {
+	n := min(a.Canary, len(a.changing))
+	all := []wave{{a.changing[:n], true}, {a.changing[n:], false}}
+	return slices.DeleteFunc(all, func(w wave) bool { return len(w.hosts) == 0 })
+}
+
+// carryOut brings the hosts to where only the confirmation is left. Where it
+// returns an error, nothing may be confirmed.
+func (a *attempt) carryOut(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	waves := a.waves()
+	for i, w := range waves {
+		if err := a.begin(ctx, w, fail); err != nil {
+			return err
+		}
+		if err := a.check(ctx, w); err != nil {
+			return err
+		}
+		if i+1 < len(waves) {
+			a.tell("canary", fmt.Sprintf("well, now the other %d", len(waves[i+1].hosts)))
+		}
+	}
+	return a.release()
+}
+
+// begin has the hosts of a wave apply, and begins on no further one after a
+// failure. A host that is lost later ends the whole attempt by fail.
+func (a *attempt) begin(ctx context.Context, w wave, fail func(error)) error {
+	lost := fail
+	if a.KeepGoing {
+		lost = func(error) {} // check finds out
+	}
 	g, running := errgroup.WithContext(ctx)
-	g.SetLimit(o.Parallel)
-	for _, r := range runs {
+	g.SetLimit(a.Parallel)
+	for _, r := range w.hosts {
 		g.Go(func() error {
 			if running.Err() != nil {
 				return running.Err()
 			}
-			err := r.apply(running, o)
-			if running.Err() != nil && r.result.State != Unknown {
-				r.result.Error = "" // it was called back: the reason to tell is another's
+			err := r.apply(running, a.Query(r.host.Name))
+			switch {
+			case err == nil:
+				r.hold(lost)
+			case running.Err() != nil:
+				r.excuse() // it was called back
+			case a.KeepGoing && !w.canary:
+				return nil
 			}
 			return err
 		})
 	}
 	err := g.Wait()
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	return err
 }
 
-func (r *hostRun) apply(ctx context.Context, o Options) error {
-	req := wire.ApplyRequest{
-		Query: o.Query(r.host.Name), From: r.host.From, Want: r.host.Desired, ConfirmWithin: o.ConfirmWithin,
+// check waits until the fabric works, and then makes sure that each host that
+// has applied still waits for its confirmation.
+func (a *attempt) check(ctx context.Context, w wave) error {
+	for {
+		applied := a.applied()
+		if len(applied) == 0 {
+			return nil
+		}
+		var err error
+		if a.Check != nil {
+			err = a.Check(ctx, applied)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		lost := a.forHeld((*hostRun).ask)
+		if lost == nil || w.canary || !a.KeepGoing {
+			return cmp.Or(lost, err)
+		}
+		// Those that are left are another fabric than the one looked at.
 	}
-	r.result.State = Unknown
-	_, err := r.session.Call(ctx, wire.Request{Apply: &req}, r.progress(o))
-	if err == nil {
-		r.pending, r.applied = true, time.Now()
+}
+
+// applied names the hosts that have applied and wait to be confirmed.
+func (a *attempt) applied() map[string]bool {
+	applied := make(map[string]bool)
+	for _, r := range a.changing {
+		if r.waits() {
+			applied[r.host.Name] = true
+		}
+	}
+	return applied
+}
+
+// release ends what keeps the hosts from going back: what comes next has to
+// come soon.
+func (a *attempt) release() error {
+	lost := a.forHeld((*hostRun).release)
+	if a.KeepGoing {
 		return nil
 	}
-	r.result.Error = err.Error()
-	if e, ok := errors.AsType[*wire.Error](err); ok {
-		switch {
-		case e.Untouched:
-			r.result.State = Untouched
-		case e.RolledBack:
-			r.result.State = RolledBack
-		}
-		return fmt.Errorf("%s: %w", r.host.Name, err)
-	}
-	r.goneBack()
-	return fmt.Errorf("%s: %w", r.host.Name, err)
+	return lost
 }
 
-// goneBack waits for the end of a session that was lost or given up. A host
-// that ends it in peace has gone back to what it was.
-func (r *hostRun) goneBack() {
-	if r.session.Close() == nil {
-		r.result.State = RolledBack
-	}
-}
-
-func (r *hostRun) progress(o Options) func(string) {
-	return func(text string) {
-		if o.Progress != nil {
-			o.Progress(r.host.Name, text)
-		}
-	}
-}
-
-// endTimeout bounds confirming and going back, which go on after ctx has
-// ended.
-const endTimeout = 4 * time.Minute
-
-func rollBackAll(runs []*hostRun, o Options) {
+func (a *attempt) rollBack() {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	forPending(runs, func(r *hostRun) {
-		_, err := r.session.Call(ctx, wire.Request{Abort: &wire.Empty{}}, r.progress(o))
-		if _, answered := errors.AsType[*wire.Error](err); err != nil && (answered || r.session.Close() != nil) {
-			r.result.Error = err.Error()
-			return
-		}
-		// Settle may have ended the session; a host that ends it in peace has
-		// gone back.
-		r.result.State = RolledBack
+	_ = a.forHeld(func(r *hostRun) error { // what went wrong is in the results
+		r.abort(ctx)
+		return nil
 	})
 }
 
-func confirmAll(runs []*hostRun, o Options) error {
+func (a *attempt) confirm() error {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	forPending(runs, func(r *hostRun) {
-		_, err := r.session.Call(ctx, wire.Request{Confirm: &wire.Empty{}}, r.progress(o))
-		if err == nil {
-			r.result.State = Applied
-			return
-		}
-		r.result.Error = err.Error()
-		if e, ok := errors.AsType[*wire.Error](err); ok && e.RolledBack {
-			r.result.State = RolledBack
-		}
+	_ = a.forHeld(func(r *hostRun) error { // what went wrong is in the results
+		r.confirm(ctx)
+		return nil
 	})
-	for _, r := range runs {
+	for _, r := range a.changing {
 		if r.result.State != Applied {
 			return ErrPartial
 		}
@@ -252,17 +280,23 @@ func confirmAll(runs []*hostRun, o Options) error {
 	return nil
 }
 
-func forPending(runs []*hostRun, do func(*hostRun)) {
-	var g errgroup.Group // all at once: the first to wait must not time out for the last
-	for _, r := range runs {
-		if !r.pending {
+// forHeld does something on all hosts that wait to be confirmed, at once, so
+// that the first does not have to wait for the last. A host on which that
+// fails is lost; the error is that of the first one.
+func (a *attempt) forHeld(do func(*hostRun) error) error {
+	var g errgroup.Group
+	for _, r := range a.changing {
+		if r.held == nil {
 			continue
 		}
-		r.pending = false
 		g.Go(func() error {
-			do(r)
-			return nil
+			err := do(r)
+			if err != nil {
+				r.lose(err)
+				err = fmt.Errorf("%s: %w", r.host.Name, err)
+			}
+			return err
 		})
 	}
-	_ = g.Wait() // do keeps what went wrong in the result
+	return g.Wait()
 }

@@ -42,6 +42,7 @@ type runner struct {
 	nodes map[string]Node
 	exp   Expected
 	opts  Options
+	some  map[string]bool // pings are sent only from or to these; nil: between all
 	res   Results
 }
 
@@ -220,7 +221,7 @@ func (r *runner) hostPing(size int, df bool, count int) func(Host) *wire.ProbeRe
 	return func(host Host) *wire.ProbeRequest {
 		var targets []netip.Addr
 		for _, other := range r.exp.Hosts {
-			if other.Name != host.Name {
+			if other.Name != host.Name && (r.some == nil || r.some[host.Name] || r.some[other.Name]) {
 				targets = append(targets, other.Address)
 			}
 		}

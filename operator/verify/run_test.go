@@ -187,3 +187,30 @@ func TestRunKeepsToItsLimit(t *testing.T) {
 		}
 	})
 }
+
+func TestReachAsksOnlyForTheWaysOfSomeHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fabric := verifytest.New(verifytest.Three())
+		fabric.Carries = func(pair verify.Pair, _ int) bool { return pair.From == "h1" || pair.To == "h1" }
+		for host, want := range map[string]int{"h1": 0, "h2": 2} { // both ways between h2 and h3 are lost
+			failed, err := verify.Reach(t.Context(), fabric.Nodes(), fabric.Expected, map[string]bool{host: true}, verify.Options{Settle: time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(failed) != want {
+				t.Errorf("%s: %d checks fail, want %d: %v", host, len(failed), want, failed)
+			}
+		}
+	})
+}
+
+func TestReachTakesAnyTree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fabric := verifytest.New(verifytest.Three())
+		fabric.Tree = func(_ string, _ int, tree *wire.TreeStatus) { tree.Root.MAC = "02:00:00:00:00:01" }
+		failed, err := verify.Reach(t.Context(), fabric.Nodes(), fabric.Expected, map[string]bool{"h1": true}, verify.Options{})
+		if err != nil || len(failed) > 0 {
+			t.Errorf("%v, %v", failed, err)
+		}
+	})
+}

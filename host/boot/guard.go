@@ -1,0 +1,159 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ovsfabric/fabric/host/command"
+	"github.com/ovsfabric/fabric/host/file"
+	"github.com/ovsfabric/fabric/templates"
+)
+
+// Guard is what goes back from a journal when the process that wrote it is
+// gone: a program of its own, one unit that waits for the apply's lock, and
+// one for the next boot.
+type Guard struct {
+	root    string
+	running string // path of the program that is running
+	watch   bool
+	run     func(ctx context.Context, name string, args ...string) ([]byte, error)
+}
+
+// NewGuard returns the guard of the host whose file system is at root; "" is
+// this host's own. watch says that the calling process is the guard itself,
+// which ends after Disarm and must not be stopped by it.
+func NewGuard(root string, watch bool) *Guard {
+	return &Guard{root: root, running: "/proc/self/exe", watch: watch, run: command.Run}
+}
+
+func (g *Guard) at(path string) string { return filepath.Join(g.root, path) }
+
+// wants is where systemd looks at boot for what to start.
+const wants = "/etc/systemd/system/multi-user.target.wants"
+
+func wantsLink(unit string) string { return filepath.Join(wants, unit) }
+
+// armTimeout bounds what is waited for the guard to stand.
+const armTimeout = time.Minute
+
+// Arm has systemd run Install. A process that is killed while it arms the
+// guard leaves it to be finished, and to find that there is nothing to guard.
+func (g *Guard) Arm(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), armTimeout)
+	defer cancel()
+	pid := os.Getpid()
+	_, err := g.run(ctx, "systemd-run", "--quiet", "--collect", "--wait", "--pipe", fmt.Sprintf("--unit=fabric-arm-%d", pid),
+		fmt.Sprintf("/proc/%d/exe", pid), "node", "arm")
+	return err
+}
+
+// Install puts the guard in place and starts it.
+func (g *Guard) Install(ctx context.Context) error {
+	for _, unit := range []string{templates.WatchUnit, templates.RecoverUnit} {
+		if _, err := readFile(g.at(unitPath(unit))); errors.Is(err, errForeign) {
+			return fmt.Errorf("%s: %w: move it away", unitPath(unit), errForeign)
+		}
+	}
+	if err := g.installProgram(); err != nil {
+		return err
+	}
+	for _, unit := range []string{templates.WatchUnit, templates.RecoverUnit} {
+		f := templates.Guard(unit)
+		if err := file.Write(g.at(f.Path), []byte(f.Content), fs.FileMode(f.Mode)); err != nil {
+			return err
+		}
+		if err := g.enable(unit); err != nil {
+			return err
+		}
+	}
+	for _, args := range [][]string{{"daemon-reload"}, {"restart", templates.WatchUnit}} {
+		if _, err := g.run(ctx, "systemctl", args...); err != nil {
+			return fmt.Errorf("systemd did not do it; `journalctl -u %s` may tell why: %w", templates.WatchUnit, err)
+		}
+	}
+	return nil
+}
+
+// installProgram puts the running program where the guard has it: as another
+// name of the installed one where they are the same.
+func (g *Guard) installProgram() error {
+	had, err := checksum(g.at(templates.Recovery))
+	if err != nil {
+		return err
+	}
+	want, err := checksum(g.running)
+	if err != nil || had == want {
+		return err
+	}
+	installed, err := checksum(g.at(Program))
+	if err != nil {
+		return err
+	}
+	if installed == want && had == "" {
+		if err := os.Link(g.at(Program), g.at(templates.Recovery)); err != nil {
+			return err
+		}
+		return file.SyncDir(g.at(filepath.Dir(templates.Recovery)))
+	}
+	data, err := os.ReadFile(g.running)
+	if err != nil {
+		return err
+	}
+	return file.Write(g.at(templates.Recovery), data, 0o755)
+}
+
+// enable is systemctl enable, which does not see to it that its link reaches
+// the disk.
+func (g *Guard) enable(unit string) error {
+	if err := os.MkdirAll(g.at(wants), 0o755); err != nil {
+		return err
+	}
+	err := os.Symlink(unitPath(unit), g.at(wantsLink(unit)))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return file.SyncDir(g.at(wants))
+}
+
+// Disarm takes the guard away: the program after what runs it. If it is cut
+// off, the watch, which still runs, does it again.
+func (g *Guard) Disarm(ctx context.Context) error {
+	var errs []error
+	for _, path := range []string{
+		wantsLink(templates.RecoverUnit), unitPath(templates.RecoverUnit),
+		wantsLink(templates.WatchUnit), unitPath(templates.WatchUnit),
+		templates.Recovery,
+	} {
+		if err := file.Remove(g.at(path)); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	err := os.Remove(g.at(filepath.Dir(templates.Recovery)))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if !g.watch {
+		// The unit may have ended, or never have been started.
+		if _, err := g.run(ctx, "systemctl", "stop", templates.WatchUnit); err != nil && g.watching(ctx) {
+			return err
+		}
+	}
+	_, err = g.run(ctx, "systemctl", "daemon-reload")
+	return err
+}
+
+// watching tells whether the watch runs.
+func (g *Guard) watching(ctx context.Context) bool {
+	_, err := g.run(ctx, "systemctl", "is-active", "--quiet", templates.WatchUnit)
+	return err == nil
+}

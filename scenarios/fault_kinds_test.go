@@ -1,0 +1,181 @@
+//go:build privileged
+
+package scenarios_test
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A fault strikes at a moment, and may last.
+type fault struct {
+	strike func(l *lane, s *strike)
+	lasts  time.Duration // at most; it ends before with the command
+	args   []string      // for the command
+}
+
+// The faults.
+const (
+	killNode               = "kill -9 of the host's side"
+	killNodeAndReboot      = "kill -9 of the host's side and a reboot"
+	killController         = "kill -9 of the operator's side"
+	powerCut               = "power cut"
+	powerCutWhileGoingBack = "kill -9, and a power cut while it goes back"
+	powerCutAtBoot         = "power cut, and again in the boot after it"
+	reboot                 = "reboot"
+	killWatch              = "kill -9, and again of what goes back"
+	cut                    = "cut session"
+	shortCut               = "session cut for a moment"
+	stopSwitch             = "stopped ovs-vswitchd"
+	killSwitch             = "kill -9 of ovs-vswitchd"
+	hangDatabase           = "hanging ovsdb-server"
+	hangDocker             = "hanging dockerd"
+	dockerRefuses          = "dockerd that refuses its configuration"
+	diskFull               = "full disk"
+	noRoomForGuard         = "no room for the guard"
+	readOnlyEtc            = "read-only /etc"
+	foreignBridge          = "somebody else's br0"
+	foreignPort            = "somebody else's port on br0"
+	foreignPortAndKill     = "somebody else's port on br0, and kill -9"
+	secondApply            = "second apply"
+)
+
+// long is a fault that lasts until the command has ended.
+const long = 90 * time.Second
+
+var faults = map[string]fault{
+	killNode:               {strike: func(_ *lane, s *strike) { s.kill() }},
+	killNodeAndReboot:      {strike: func(l *lane, s *strike) { s.kill(); l.reboot() }},
+	killController:         {strike: func(l *lane, s *strike) { l.check(s.cmd.Process.Kill()) }},
+	powerCut:               {strike: func(l *lane, _ *strike) { l.powerCut(); l.powerOn() }},
+	powerCutWhileGoingBack: {strike: func(l *lane, s *strike) { s.kill(); l.goingBack(); l.powerCut(); l.powerOn() }},
+	powerCutAtBoot:         {strike: func(l *lane, _ *strike) { l.powerCut(); l.powerCutAtBoot(); l.powerOn() }},
+	reboot: {strike: func(l *lane, s *strike) {
+		if !s.operator { // systemd would wait for what does not end
+			s.goOn()
+		}
+		l.reboot()
+	}},
+	killWatch: {strike: func(l *lane, s *strike) {
+		s.kill()
+		l.check(syscall.Kill(l.goingBack(), syscall.SIGKILL))
+	}},
+	cut:          {lasts: long, args: []string{"--confirm-within", "20s"}, strike: func(l *lane, _ *strike) { l.cut() }},
+	shortCut:     {lasts: 3 * time.Second, strike: func(l *lane, _ *strike) { l.cut() }},
+	stopSwitch:   {lasts: 6 * time.Second, strike: func(l *lane, _ *strike) { l.script("systemctl stop ovs-vswitchd", "systemctl start ovs-vswitchd") }},
+	killSwitch:   {strike: func(l *lane, _ *strike) { l.on(l.hosts[0], "kill -KILL $(pidof ovs-vswitchd)") }},
+	hangDatabase: {lasts: 8 * time.Second, strike: func(l *lane, _ *strike) { l.hang("ovsdb-server") }},
+	hangDocker:   {lasts: 15 * time.Second, strike: func(l *lane, _ *strike) { l.hang("dockerd") }},
+	dockerRefuses: {lasts: long, strike: func(l *lane, _ *strike) {
+		// dockerd does not take a key beside a flag of the same meaning.
+		l.script(`cp -p /etc/default/docker /run/docker.default && echo 'DOCKER_OPTS="--mtu=1500"' >> /etc/default/docker`,
+			`cat /run/docker.default > /etc/default/docker && rm /run/docker.default
+			if grep -q mtu=1500 /proc/$(systemctl show -p MainPID --value docker)/cmdline; then `+restartDocker+`; fi`)
+	}},
+	diskFull: {lasts: long, strike: func(l *lane, _ *strike) {
+		l.script(`mkdir -p /etc/docker && cp -a /etc/docker /run/docker.keep && mount -t tmpfs -o size=16k,mode=0755 full /etc/docker &&
+			cp -a /run/docker.keep/. /etc/docker && rm -r /run/docker.keep && ! dd if=/dev/zero of=/etc/docker/fill 2>/dev/null`,
+			`rm /etc/docker/fill`)
+		// What is beneath it is as it was before; so is the file system then.
+		l.remains.afters = append(l.remains.afters, func() { l.on(l.hosts[0], "umount /etc/docker") })
+	}},
+	noRoomForGuard: {lasts: long, strike: func(l *lane, _ *strike) {
+		l.script(`mount -t tmpfs -o size=16k,mode=0755 full /usr/local/lib`, `umount /usr/local/lib`)
+	}},
+	readOnlyEtc: {lasts: long, strike: func(l *lane, _ *strike) {
+		l.script(`mount --bind /etc /etc && mount -o remount,bind,ro /etc`, `umount /etc`)
+	}},
+	foreignBridge: {lasts: long, strike: func(l *lane, _ *strike) {
+		l.script(`ovs-vsctl add-br br0 -- set bridge br0 datapath_type=netdev`, `ovs-vsctl del-br br0`)
+	}},
+	foreignPort: {lasts: long, strike: func(l *lane, _ *strike) { l.addPort() }},
+	foreignPortAndKill: {lasts: 8 * time.Second, strike: func(l *lane, s *strike) {
+		l.addPort()
+		s.kill()
+		s.wait(long) // without it the fault would end with the command
+	}},
+	secondApply: {strike: func(l *lane, _ *strike) { l.second() }},
+}
+
+func (l *lane) check(err error) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *lane) powerCut() {
+	l.t.Helper()
+	l.check(l.lab.PowerCut(l.t.Context(), l.hosts[0]))
+}
+
+func (l *lane) powerOn() {
+	l.t.Helper()
+	l.check(l.lab.Start(l.t.Context(), l.hosts[0]))
+}
+
+func (l *lane) reboot() {
+	l.t.Helper()
+	l.check(l.lab.Reboot(l.t.Context(), l.hosts[0]))
+}
+
+// powerCutAtBoot boots the host and cuts its power while it goes back before
+// dockerd starts.
+func (l *lane) powerCutAtBoot() {
+	l.t.Helper()
+	booted := make(chan error, 1)
+	go func() { booted <- l.lab.Start(l.t.Context(), l.hosts[0]) }()
+	l.awaitProcess(l.hosts[0], "node", "recover")
+	l.powerCut()
+	if err := <-booted; err == nil {
+		l.t.Fatal("the host was up before its power was cut")
+	}
+}
+
+// goingBack waits until fabric-watch has taken over, and returns its pid.
+func (l *lane) goingBack() int {
+	l.t.Helper()
+	pid := l.awaitProcess(l.hosts[0], "node", "watch")
+	l.eventually("fabric-watch goes back", time.Minute, func() bool {
+		return strings.Contains(l.on(l.hosts[0], "cat /run/fabric.lock"), "fabric-watch")
+	})
+	return pid
+}
+
+// cut has all packets between the host and the others get lost without a
+// word.
+func (l *lane) cut() {
+	l.t.Helper()
+	port := func(state string) {
+		underlay := fmt.Sprintf("lab-%s-ul", l.lab.Spec.Name)
+		r := runCommand(l.t, exec.CommandContext(l.t.Context(), "ip", "-n", underlay, "link", "set", "p-"+l.hosts[0], state))
+		if r.exit != 0 {
+			l.t.Fatal(r.stderr)
+		}
+	}
+	port("down")
+	l.remains.heals = append(l.remains.heals, func() { port("up") })
+}
+
+// hang stops a process of the first host.
+func (l *lane) hang(name string) {
+	l.t.Helper()
+	l.script("kill -STOP $(pidof "+name+")", "kill -CONT $(pidof "+name+")")
+}
+
+func (l *lane) addPort() {
+	l.t.Helper()
+	l.script("ovs-vsctl add-port br0 theirs -- set interface theirs type=internal", "ovs-vsctl del-port br0 theirs")
+}
+
+// second is another apply, which must be told who is at work.
+func (l *lane) second() {
+	l.t.Helper()
+	r := l.fabric("apply", "--yes")
+	if r.exit != 1 || !strings.Contains(r.stderr, l.hosts[0]+": another fabric apply by ") || !strings.Contains(r.stderr, " has been at work on this host since ") {
+		l.t.Errorf("the second: exit status %d\n%s", r.exit, r.stderr)
+	}
+}

@@ -1,0 +1,143 @@
+//go:build privileged
+
+package scenarios_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A faultCase is an apply that meets a fault.
+type faultCase struct {
+	op    string // of ops
+	fault string // of faults
+	at    string // what the host is at: a line of its progress, or one of the other moments
+	want  outcome
+}
+
+func (c faultCase) String() string { return fmt.Sprintf("%s, %s at %q", c.op, c.fault, c.at) }
+
+// An outcome is how the hosts of a case have to end: as a whole, whatever
+// the fault.
+type outcome string
+
+const (
+	asBefore outcome = "as before" // as before the apply
+	asWanted outcome = "as wanted" // as the file wants it
+	either   outcome = "either"    // one of the two: it depends on who is first
+)
+
+// The moments of an apply, as the host's progress tells them.
+const (
+	atJournal = "write the journal"
+	atStop    = "stop dockerd"
+	atSwitch  = "apply Open vSwitch"
+	atLinks   = "apply links"
+	atBoot    = "apply boot"
+	atDocker  = "apply Docker"
+	atCheck   = "look again"
+)
+
+// The moments that the host does not tell.
+const (
+	atPlan      = "the question whether to apply" // the plan is made
+	atGuard     = "the guard's program is there"
+	atWritten   = "the journal is there"
+	atSettle    = "the host waits for its confirmation"
+	atConfirmed = "the journal is gone"
+	atEnd       = "the command has ended"
+)
+
+var (
+	moments    = []string{atJournal, atStop, atSwitch, atLinks, atBoot, atDocker, atCheck, atSettle}
+	goingAway  = []string{atStop, atLinks, atSwitch, atDocker, atCheck}
+	inTheMidst = []string{atStop, atLinks, atDocker}
+)
+
+// each is a fault at several moments.
+func each(op, fault string, want outcome, at ...string) []faultCase {
+	cases := make([]faultCase, len(at))
+	for i := range at {
+		cases[i] = faultCase{op, fault, at[i], want}
+	}
+	return cases
+}
+
+// A clock that jumps is not among them: these hosts share this machine's. What
+// fabric waits for it measures by the monotonic clock.
+var faultCases = slices.Concat(
+	each("first", killNode, asBefore, moments...),
+	each("change", killNode, asBefore, moments...),
+	each("destroy", killNode, asBefore, goingAway...),
+	each("first", killNode, asBefore, atWritten),
+	each("first", killNode, asWanted, atConfirmed),
+	each("first", killNodeAndReboot, asBefore, atGuard),
+	each("first", killController, asBefore, inTheMidst...),
+	each("change", killController, asBefore, atSwitch, atCheck, atSettle),
+	each("first", powerCut, asBefore, moments[1:]...),
+	each("first", powerCut, asBefore, atWritten),
+	each("change", powerCut, asBefore, atStop, atSwitch, atBoot, atDocker, atSettle),
+	each("destroy", powerCut, asBefore, atLinks, atDocker),
+	each("first", powerCut, asWanted, atConfirmed, atEnd),
+	each("first", reboot, asBefore, atStop, atDocker, atSettle),
+	each("change", reboot, asBefore, atDocker),
+	each("first", killWatch, asBefore, atLinks, atSettle),
+	each("change", killWatch, asBefore, atDocker),
+	each("first", powerCutWhileGoingBack, asBefore, atDocker, atSettle),
+	each("change", powerCutWhileGoingBack, asBefore, atCheck),
+	each("first", powerCutAtBoot, asBefore, atDocker),
+	each("change", powerCutAtBoot, asBefore, atDocker),
+	each("first", cut, asBefore, atDocker, atSettle),
+	each("change", cut, asBefore, atStop),
+	each("first", shortCut, asWanted, atDocker),
+	each("first", stopSwitch, asBefore, atStop),
+	each("first", stopSwitch, either, atLinks), // it may be back before br0 is given up
+	each("change", stopSwitch, asBefore, atDocker),
+	each("first", hangDatabase, asBefore, atSwitch),
+	each("change", hangDatabase, asBefore, atStop),
+	each("first", killSwitch, either, atDocker),
+	each("first", hangDocker, asBefore, atJournal),
+	each("change", hangDocker, either, atSettle),
+	each("first", dockerRefuses, asBefore, atDocker),
+	each("change", dockerRefuses, asBefore, atDocker),
+	each("first", diskFull, asBefore, atStop, atDocker),
+	each("first", noRoomForGuard, asBefore, atJournal),
+	each("first", readOnlyEtc, asBefore, atJournal, atBoot, atDocker),
+	each("change", readOnlyEtc, asBefore, atSwitch),
+	each("first", foreignBridge, asBefore, atPlan),
+	each("change", foreignPort, asWanted, atPlan, atSwitch),
+	each("destroy", foreignPort, asBefore, atPlan),
+	each("first", foreignPortAndKill, asBefore, atDocker),
+	each("first", secondApply, asWanted, atJournal, atDocker, atSettle),
+)
+
+// TestFaults has an apply meet faults at each of its moments, on hosts of its
+// own for every case. They end as they were before, or as the file wants them.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	lanes := bootLanes(t, "faults-test")
+	queues := make(map[*lane][]faultCase)
+	next := make(map[string]int)
+	for _, c := range faultCases {
+		able := lanesFor(lanes, c)
+		l := able[next[ops[c.op].base]%len(able)]
+		next[ops[c.op].base]++
+		queues[l] = append(queues[l], c)
+	}
+	var wait sync.WaitGroup
+	for _, l := range lanes {
+		wait.Go(func() {
+			for _, c := range queues[l] {
+				if !t.Run(c.String(), func(t *testing.T) { l.at(t).run(c) }) && !l.at(t).reset() {
+					t.Errorf("%s: the hosts cannot be brought back, and cases are left out", strings.Join(l.hosts, ", "))
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	t.Logf("%d cases", len(faultCases))
+}

@@ -1,0 +1,73 @@
+//go:build privileged && soak
+
+package scenarios_test
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// soakFaults may strike at any moment after the journal is there.
+var soakFaults = []string{
+	killNode, killController, powerCut, reboot, killWatch, powerCutWhileGoingBack, powerCutAtBoot, cut, shortCut,
+	killSwitch, stopSwitch, hangDatabase, hangDocker, dockerRefuses, diskFull, readOnlyEtc,
+}
+
+// soakMoments are those of each op.
+var soakMoments = map[string][]string{"first": moments[1:], "change": moments[1:], "destroy": goingAway}
+
+// TestSoak has random faults strike at random moments for as long as SOAK says
+// (30m). SOAK_SEED repeats a run's choice of them.
+func TestSoak(t *testing.T) {
+	long, err := time.ParseDuration(cmp.Or(os.Getenv("SOAK"), "30m"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("SOAK_SEED"); s != "" {
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("SOAK_SEED=%d", seed)
+	end := time.Now().Add(long)
+	lanes := bootLanes(t, "soak-test")
+	cases := make([]int, len(lanes))
+	var wait sync.WaitGroup
+	for i, l := range lanes {
+		random := rand.New(rand.NewPCG(seed, uint64(i)))
+		wait.Go(func() {
+			for time.Now().Before(end) && t.Context().Err() == nil {
+				c := l.draw(random)
+				cases[i]++
+				if !t.Run(c.String(), func(t *testing.T) { l.at(t).run(c) }) && !l.at(t).reset() {
+					t.Errorf("%s: the hosts cannot be brought back", strings.Join(l.hosts, ", "))
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	total := 0
+	for _, n := range cases {
+		total += n
+	}
+	t.Logf("%d cases with SOAK_SEED=%d", total, seed)
+}
+
+// draw chooses a case of the lane's.
+func (l *lane) draw(random *rand.Rand) faultCase {
+	able := []string{"first"}
+	if l.base != "" {
+		able = []string{"change", "destroy"}
+	}
+	op := able[random.IntN(len(able))]
+	at := soakMoments[op]
+	return faultCase{op, soakFaults[random.IntN(len(soakFaults))], at[random.IntN(len(at))], either}
+}

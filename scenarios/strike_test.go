@@ -1,0 +1,271 @@
+//go:build privileged
+
+package scenarios_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A strike is a fabric command that is stopped at a moment: the host's side
+// by SIGSTOP, as soon as the operator's side tells the moment. So nothing in
+// fabric has to know of tests; where the host's side has gone on meanwhile, it
+// is the next moment. What waits for the operator's side is tried with that
+// one stopped.
+type strike struct {
+	l      *lane
+	cmd    *exec.Cmd
+	stdin  *os.File // the terminal that a command asks on
+	struck bool
+	ended  chan struct{}
+
+	mu       sync.Mutex
+	moment   string // what stderr says then; "" where it does not
+	operator bool   // it is the operator's side that is stopped
+	reached  chan struct{}
+	node     int   // pid of the host's side, as this machine sees it
+	chain    []int // what is stopped: with the host's side also sudo, which stops itself then
+	stderr   bytes.Buffer
+}
+
+// begin starts a command and returns when its first host has come to the
+// moment, or when the command has ended.
+func (l *lane) begin(args []string, at string) *strike {
+	l.t.Helper()
+	s := &strike{l: l, ended: make(chan struct{}), reached: make(chan struct{})}
+	switch at {
+	case atGuard, atWritten, atConfirmed, atEnd:
+	case atPlan:
+		s.moment = "[y/N]"
+		args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--yes" })
+	case atSettle:
+		s.moment, s.operator = l.hosts[0]+": "+atCheck, true
+	default:
+		s.moment = l.hosts[0] + ": " + at
+	}
+	s.cmd = l.command(args...)
+	s.cmd.Stderr = s
+	if at == atPlan {
+		s.stdin, s.cmd.Stdin = terminal(l)
+	}
+	if err := s.cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	go func() {
+		_ = s.cmd.Wait() // how it ended is in ProcessState
+		close(s.ended)
+	}()
+	switch at {
+	case atGuard:
+		go s.watchFile("/usr/local/lib/fabric/recover", true)
+	case atWritten:
+		go s.watchFile("/var/lib/fabric/journal.json", true)
+	case atConfirmed:
+		go func() {
+			if s.waitFile("/var/lib/fabric/journal.json", true) {
+				s.watchFile("/var/lib/fabric/journal.json", false)
+			}
+		}()
+	}
+	select {
+	case <-s.reached:
+		s.struck = true
+	case <-s.ended:
+		s.struck = at == atEnd && s.cmd.ProcessState.ExitCode() == 0
+	}
+	if s.struck && at == atSettle {
+		l.eventually("the host has applied", time.Minute, func() bool {
+			return strings.Contains(l.on(l.hosts[0], "journalctl -t fabric -n 1 -o cat"), "waiting for the confirmation")
+		})
+	}
+	return s
+}
+
+// Write takes what the command says, and stops the host's side at the moment.
+func (s *strike) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stderr.Write(p)
+	said := s.stderr.String()
+	if s.node == 0 && strings.Contains(said, s.l.hosts[0]+": "+atJournal) {
+		s.node = s.l.process(s.l.hosts[0], "node", "--serve")
+	}
+	if s.moment != "" && strings.Contains(said, s.moment) {
+		s.stop()
+	}
+	return len(p), nil
+}
+
+// stop stops the one side or the other. It is called with the lock held.
+func (s *strike) stop() {
+	s.moment = ""
+	switch {
+	case s.operator:
+		s.chain = []int{s.cmd.Process.Pid}
+		_ = s.cmd.Process.Signal(syscall.SIGSTOP) // it may have ended
+	case s.node != 0:
+		s.chain = []int{s.node, parent(s.node)}
+		_ = syscall.Kill(s.node, syscall.SIGSTOP)
+	}
+	close(s.reached)
+}
+
+// waitFile waits until a file of the host's is there, or not there, and says
+// whether it came to that.
+func (s *strike) waitFile(path string, there bool) bool {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		s.mu.Lock()
+		node := s.node
+		s.mu.Unlock()
+		if node != 0 {
+			_, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", node, path))
+			if err == nil && there || errors.Is(err, fs.ErrNotExist) && !there {
+				return true
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-s.ended:
+			return false
+		}
+	}
+}
+
+// watchFile makes a file the moment.
+func (s *strike) watchFile(path string, there bool) {
+	if s.waitFile(path, there) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stop()
+	}
+}
+
+// goOn lets what is stopped go on.
+func (s *strike) goOn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, pid := range s.chain {
+		_ = syscall.Kill(pid, syscall.SIGCONT) // the fault may have ended it
+	}
+}
+
+// resume lets what is stopped go on, and the operator say yes.
+func (s *strike) resume() {
+	s.goOn()
+	if s.stdin != nil {
+		if _, err := s.stdin.WriteString("y\n"); err != nil {
+			s.l.t.Error(err)
+		}
+	}
+}
+
+// wait waits until the command has ended, or for so long.
+func (s *strike) wait(within time.Duration) {
+	select {
+	case <-s.ended:
+	case <-time.After(within):
+	}
+}
+
+func (s *strike) said() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stderr.String()
+}
+
+// kill ends the host's side at once.
+func (s *strike) kill() {
+	s.l.t.Helper()
+	if s.node == 0 {
+		s.l.t.Fatal("there is no host's side to kill")
+	}
+	if err := syscall.Kill(s.node, syscall.SIGKILL); err != nil {
+		s.l.t.Fatalf("kill the host's side: %v", err)
+	}
+}
+
+// process is the pid, as this machine sees it, of a host's process that was
+// started with these arguments in a row; 0 where there is none. A lab keeps
+// each host's processes in a cgroup of its own.
+func (l *lane) process(host string, args ...string) int {
+	argv := "\x00" + strings.Join(args, "\x00") + "\x00"
+	found := 0
+	for _, hierarchy := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		dir := filepath.Join(hierarchy, "fabric-lab-"+l.lab.Spec.Name, "hosts", host)
+		// Cgroups come and go during the walk.
+		_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error {
+			pids, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+			if err != nil {
+				return nil
+			}
+			for _, field := range strings.Fields(string(pids)) {
+				cmdline, err := os.ReadFile("/proc/" + field + "/cmdline")
+				if err == nil && strings.Contains("\x00"+string(cmdline), argv) {
+					found, _ = strconv.Atoi(field)
+				}
+			}
+			return nil
+		})
+	}
+	return found
+}
+
+// parent is the parent of a process, field 4 of proc_pid_stat(5), or 0. None of
+// those here has a space in its name.
+func parent(pid int) int {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	ppid, _ := strconv.Atoi(strings.Fields(string(stat))[3])
+	return ppid
+}
+
+// awaitProcess waits until there is such a process.
+func (l *lane) awaitProcess(host string, args ...string) int {
+	l.t.Helper()
+	pid := 0
+	l.eventually(strings.Join(args, " ")+" on "+host, time.Minute, func() bool {
+		pid = l.process(host, args...)
+		return pid != 0
+	})
+	return pid
+}
+
+// terminal makes a pseudo-terminal, pty(7).
+func terminal(l *lane) (master, slave *os.File) {
+	l.t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { master.Close() })
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		l.t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { slave.Close() })
+	return master, slave
+}
