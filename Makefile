@@ -69,7 +69,12 @@ FUZZ := \
 	./dockercfg:FuzzMerge \
 	./plan:FuzzParseSaved \
 	./host/probe:FuzzARPRepliesFromOutsideAreHarmless \
-	./host/probe:FuzzICMPFromOutsideIsHarmless
+	./host/probe:FuzzICMPFromOutsideIsHarmless \
+	./internal/printable:FuzzPrintable \
+	./host:FuzzRequests \
+	./operator/remote:FuzzHost \
+	./operator/remote:FuzzSSHArguments \
+	./cmd/fabric:FuzzObservation
 
 .PHONY: fuzz
 fuzz: ## feed the parsers random input, FUZZTIME (1m) each

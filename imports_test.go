@@ -17,15 +17,17 @@ const module = "github.com/ovsfabric/fabric/"
 // out. docs/architecture.md tells why.
 var rooms = map[string][]string{
 	"internal/natural":           {},
-	"topology":                   {"internal/natural"},
+	"internal/printable":         {},
+	"internal/sshword":           {},
+	"topology":                   {"internal/natural", "internal/printable", "internal/sshword"},
 	"ipam":                       {"internal/natural"},
 	"templates":                  {},
-	"plan":                       {"topology", "ipam", "templates"},
+	"plan":                       {"topology", "ipam", "templates", "internal/printable"},
 	"picture":                    {"plan"},
 	"lab":                        {"internal/natural"},
 	"host/command":               {},
 	"host/file":                  {},
-	"host/wire":                  {"plan"},
+	"host/wire":                  {"plan", "internal/printable"},
 	"ovsdb/vswitch":              {},
 	"ovsdb/ovsdbtest":            {},
 	"ovsdb":                      {"plan", "host/wire", "ovsdb/vswitch"},
@@ -33,8 +35,8 @@ var rooms = map[string][]string{
 	"host/link":                  {"plan"},
 	"host/boot":                  {"plan", "templates", "host/command", "host/file"},
 	"host/probe":                 {"plan", "host/wire"},
-	"host":                       {"plan", "host/wire", "host/file"},
-	"operator/remote":            {"plan", "host/wire"},
+	"host":                       {"plan", "host/wire", "host/file", "internal/printable"},
+	"operator/remote":            {"plan", "host/wire", "internal/printable", "internal/sshword"},
 	"operator/rollout":           {"plan", "host/wire"},
 	"operator/verify":            {"plan", "topology", "host/wire"},
 	"operator/verify/verifytest": {"operator/verify", "host/wire"},
@@ -45,7 +47,7 @@ var rooms = map[string][]string{
 // what they may not import: whatever has a clock, chance, files or a network
 // in it.
 var (
-	pure   = []string{"topology", "ipam", "templates", "plan", "picture", "internal/natural"}
+	pure   = []string{"topology", "ipam", "templates", "plan", "picture", "internal/natural", "internal/printable", "internal/sshword"}
 	impure = []string{"os", "os/exec", "net/http", "time", "math/rand", "math/rand/v2", "crypto/rand", "syscall", "path/filepath", "io/ioutil", "context"}
 )
 

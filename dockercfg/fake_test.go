@@ -30,6 +30,7 @@ type fakeHost struct {
 	ending      bool // dockerd counts as active once more, and then no longer runs
 	pid         int  // 0: stopped
 	broken      bool // dockerd does not start
+	kept        bool // docker0 stands while dockerd does not run
 	stubborn    bool // dockerd keeps its address whatever the file says
 	liveRestore bool
 	address     string // what dockerd remembers for docker0
@@ -37,6 +38,8 @@ type fakeHost struct {
 	mtu         int
 	containers  []*fakeContainer
 	networks    []string // JSON
+	starts      string   // what docker.service starts
+	options     string   // the file of variables that docker.service reads
 	log         []string // commands that change something
 }
 
@@ -66,6 +69,7 @@ func newFakeHost(t *testing.T, daemonJSON string) *fakeHost {
 	}
 	h.r = New(h.paths)
 	h.r.run, h.r.proc = h.run, filepath.Join(dir, "proc")
+	h.r.exists = func(string) bool { return h.kept }
 	h.cmdline("/usr/sbin/dockerd", "-H", "fd://")
 
 	listener, err := net.Listen("unix", h.paths.Socket)
@@ -141,6 +145,11 @@ func (h *fakeHost) run(_ context.Context, name string, args ...string) ([]byte, 
 	case line == "systemctl restart docker.service":
 		h.log = append(h.log, line)
 		return nil, h.start(args)
+	case line == "systemctl show --property=ExecStart,Environment,EnvironmentFiles docker.service":
+		return fmt.Appendf(nil, "EnvironmentFiles=%s (ignore_errors=yes)\nExecStart={ path=/usr/sbin/dockerd ; argv[]=%s ; ignore_errors=no }\n", h.options, h.starts), nil
+	case h.kept && line == "ip address replace 172.17.0.1/16 dev docker0":
+		h.log = append(h.log, line)
+		return nil, nil
 	case strings.HasPrefix(line, "journalctl -u docker.service "):
 		return []byte("failed to start daemon: for a test\n"), nil
 	}

@@ -20,6 +20,10 @@ type record struct {
 	Existed bool    `json:"existed"`
 	Content string  `json:"content"` // UTF-8: parse takes nothing else
 	Ran     *former `json:"ran,omitempty"`
+	// Adopted is daemon.json as somebody had made it by hand for what the
+	// fabric is. Content is then without that, so that the fabric leaves a
+	// host without any.
+	Adopted string `json:"adopted,omitempty"`
 }
 
 // A former is how dockerd ran its default bridge network.

@@ -35,7 +35,7 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 	if err != nil {
 		return err
 	}
-	if err := r.observeFile(ours, o); err != nil {
+	if err := r.observeFile(ours, q.Adopt, o); err != nil {
 		return err
 	}
 	u, err := r.unit(ctx, serviceUnit)
@@ -68,15 +68,15 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 		}
 		return nil
 	}
-	if err := r.observeFlags(u.pid, o); err != nil {
+	if err := r.observeFlags(ctx, u.pid, !ours && q.Adopt, o); err != nil {
 		return err
 	}
 	return r.observeEngine(ctx, q, ours, o)
 }
 
 // observeFile reads daemon.json: with a record its keys are the fabric's
-// state, without one they are in the way.
-func (r *Resource) observeFile(ours bool, o *plan.Observation) error {
+// state, without one they are in the way unless they are to be adopted.
+func (r *Resource) observeFile(ours, adopt bool, o *plan.Observation) error {
 	path := r.paths.DaemonJSON
 	now, err := r.load()
 	if errors.Is(err, fs.ErrPermission) {
@@ -101,12 +101,16 @@ func (r *Resource) observeFile(ours bool, o *plan.Observation) error {
 		o.State.Docker = &plan.Docker{Config: config}
 		return nil
 	}
+	if adopt && config != (plan.DockerConfig{}) {
+		o.State.Docker = &plan.Docker{Config: config, Foreign: true}
+		return nil
+	}
 	values := texts(config)
 	for _, key := range ownedKeys {
 		if value := values[key]; value != "" {
 			o.Obstacles = append(o.Obstacles, plan.Obstacle{
 				What: fmt.Sprintf("%s sets %q to %s, which the fabric has to set itself", path, key, value),
-				Cure: fmt.Sprintf("take %q out of %s and restart dockerd", key, path),
+				Cure: fmt.Sprintf("take %q out of %s and restart dockerd", key, path) + plan.OrAdopt,
 			})
 		}
 	}
@@ -147,8 +151,10 @@ var collidingFlags = map[string]string{
 	"--bip": "bip", "--bridge": "bridge", "-b": "bridge", "--fixed-cidr": "fixed-cidr", "--mtu": "mtu",
 }
 
-// observeFlags looks for what dockerd was told on its command line.
-func (r *Resource) observeFlags(pid int, o *plan.Observation) error {
+// observeFlags looks for what dockerd was told on its command line. What is
+// to be adopted, and will not be there when dockerd starts next, is taken as
+// if daemon.json said it, which is how it can be had again.
+func (r *Resource) observeFlags(ctx context.Context, pid int, adopt bool, o *plan.Observation) error {
 	data, err := os.ReadFile(filepath.Join(r.proc, strconv.Itoa(pid), "cmdline"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -157,19 +163,34 @@ func (r *Resource) observeFlags(pid int, o *plan.Observation) error {
 		return fmt.Errorf("read dockerd's command line: %w", err)
 	}
 	const cure = "take it out and restart dockerd: it comes from DOCKER_OPTS in /etc/default/docker, from docker.service, or from a drop-in (systemctl cat docker.service shows both)"
+	const cureToAdopt = "take it out there, run systemctl daemon-reload, do not restart dockerd, and run this again: the adoption restarts it once"
 	for _, flag := range flags(strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")) {
-		switch key := collidingFlags[flag.name]; {
-		case key != "":
-			o.Obstacles = append(o.Obstacles, plan.Obstacle{
-				What: fmt.Sprintf("dockerd is started with %s %s, which the fabric has to set in %s as %q", flag.name, flag.value, r.paths.DaemonJSON, key),
-				Cure: cure,
-			})
-		case flag.name == "--config-file" && flag.value != r.paths.DaemonJSON:
+		key := collidingFlags[flag.name]
+		if flag.name == "--config-file" && flag.value != r.paths.DaemonJSON {
 			o.Obstacles = append(o.Obstacles, plan.Obstacle{
 				What: fmt.Sprintf("dockerd is started with --config-file %s and does not read %s", flag.value, r.paths.DaemonJSON),
 				Cure: cure,
 			})
 		}
+		if key == "" {
+			continue
+		}
+		obstacle := plan.Obstacle{
+			What: fmt.Sprintf("dockerd is started with %s %s, which the fabric has to set in %s as %q", flag.name, flag.value, r.paths.DaemonJSON, key),
+			Cure: cure,
+		}
+		if adopt {
+			place, err := r.comesAgain(ctx, flag.name)
+			if err != nil {
+				return err
+			}
+			if place == "" && adoptFlag(o, key, flag.value) {
+				continue
+			}
+			obstacle.What += ", by " + place
+			obstacle.Cure = cureToAdopt
+		}
+		o.Obstacles = append(o.Obstacles, obstacle)
 	}
 	return nil
 }

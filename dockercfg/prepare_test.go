@@ -61,6 +61,25 @@ func TestPrepareHasDockerdStartWithTheFormerConfigurationOfTheFabric(t *testing.
 	h.checkLog() // what is prepared is not done again
 }
 
+func TestPrepareForGoingBackFromAnAdoptionLeavesWhatWasMadeByHand(t *testing.T) {
+	h := newFakeHost(t, handJSON)
+	h.r.Adopt(plan.Query{})
+	h.apply(&fabricDocker)
+	h.pid, h.log = 0, nil
+	h.prepare(&handDocker)
+	if diff := cmp.Diff(handJSON, h.file(h.paths.DaemonJSON)); diff != "" {
+		t.Error(diff)
+	}
+	if err := h.start(nil); err != nil {
+		t.Fatal(err)
+	}
+	h.apply(&handDocker)
+	h.checkLog() // what is prepared is not done again
+	if got := h.file(h.paths.Record); got != "none" {
+		t.Errorf("record is left: %s", got)
+	}
+}
+
 func TestPrepareLeavesADockerThatWasNeverTheFabricsAlone(t *testing.T) {
 	h := newFakeHost(t, userJSON)
 	h.pid = 0

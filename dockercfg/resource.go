@@ -2,9 +2,12 @@ package dockercfg
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 
 	"github.com/ovsfabric/fabric/host/command"
 	"github.com/ovsfabric/fabric/host/file"
@@ -30,15 +33,25 @@ func DefaultPaths() Paths {
 // Resource is Docker on this host. It is not for use by two goroutines at
 // once.
 type Resource struct {
-	paths Paths
-	proc  string // proc(5)
-	run   func(ctx context.Context, name string, args ...string) ([]byte, error)
+	paths  Paths
+	proc   string                 // proc(5)
+	exists func(link string) bool // a network link
+	run    func(ctx context.Context, name string, args ...string) ([]byte, error)
+	adopt  bool // what somebody has set of the fabric's keys is taken over
 }
 
 // New returns the Docker of this host. Nothing is asked or opened yet.
 func New(paths Paths) *Resource {
-	return &Resource{paths: paths, proc: "/proc", run: command.Run}
+	exists := func(link string) bool {
+		_, err := net.InterfaceByName(link)
+		return err == nil
+	}
+	return &Resource{paths: paths, proc: "/proc", exists: exists, run: command.Run}
 }
+
+// Adopt has Apply take over what somebody has set of the fabric's keys by
+// hand, and bring it back where it is wanted as theirs.
+func (r *Resource) Adopt(plan.Query) { r.adopt = true }
 
 // Name is the resource's name in messages.
 func (r *Resource) Name() string { return "Docker" }
@@ -147,9 +160,9 @@ func (r *Resource) enter(ctx context.Context, want plan.Docker) error {
 	if err != nil {
 		return err
 	}
-	merged, err := Merge(before.data, want.Config)
+	merged, err := r.merge(before, want)
 	if err != nil {
-		return fmt.Errorf("%s: %w", r.paths.DaemonJSON, err)
+		return err
 	}
 	now, err := r.now(ctx)
 	if err != nil {
@@ -163,8 +176,10 @@ func (r *Resource) enter(ctx context.Context, want plan.Docker) error {
 			return err
 		}
 	}
-	if err := r.keepOriginal(before, now); err != nil {
-		return err
+	if !want.Foreign {
+		if err := r.keepOriginal(before, now); err != nil {
+			return err
+		}
 	}
 	if err := r.store(before, merged, false); err != nil {
 		return err
@@ -179,7 +194,32 @@ func (r *Resource) enter(ctx context.Context, want plan.Docker) error {
 			}
 		}
 	}
+	if want.Foreign {
+		if err := file.Remove(r.paths.Record); err != nil {
+			return err
+		}
+	}
 	return r.resume(ctx)
+}
+
+// merge is daemon.json as wanted.
+func (r *Resource) merge(before configFile, want plan.Docker) ([]byte, error) {
+	base := before.data
+	if want.Foreign { // it goes back from an adoption
+		var rec record
+		exists, err := readJSON(r.paths.Record, &rec)
+		if err != nil {
+			return nil, err
+		}
+		if exists {
+			base = []byte(cmp.Or(rec.Adopted, rec.Content))
+		}
+	}
+	merged, err := Merge(base, want.Config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.paths.DaemonJSON, err)
+	}
+	return merged, nil
 }
 
 // keepOriginal writes the record before daemon.json is changed for the first
@@ -191,6 +231,9 @@ func (r *Resource) keepOriginal(before configFile, now *engine) error {
 		return err
 	}
 	rec = record{Existed: before.exists, Content: string(before.data)}
+	if theirs, err := Read(before.data); err == nil && r.adopt && theirs != (plan.DockerConfig{}) {
+		return r.keepAdopted(before)
+	}
 	if now != nil {
 		rec.Ran = &now.ran
 	} else {
@@ -201,6 +244,16 @@ func (r *Resource) keepOriginal(before configFile, now *engine) error {
 		rec.Ran = p.Ran
 	}
 	return writeJSON(r.paths.Record, rec)
+}
+
+// keepAdopted writes the record of a daemon.json whose keys are adopted. How
+// dockerd ran with them is nothing to come back to.
+func (r *Resource) keepAdopted(before configFile) error {
+	without, err := Merge(before.data, plan.DockerConfig{})
+	if err != nil {
+		return err
+	}
+	return writeJSON(r.paths.Record, record{Existed: before.exists, Content: string(without), Adopted: string(before.data)})
 }
 
 // check compares what dockerd made of its configuration with what was meant.
@@ -263,7 +316,7 @@ func (r *Resource) leave(ctx context.Context) error {
 
 // startAsBefore starts dockerd with the restored daemon.json.
 func (r *Resource) startAsBefore(ctx context.Context, before configFile, restored []byte, remove bool, ran *former) error {
-	if err := r.storeForStart(before, restored, remove, ran); err != nil {
+	if err := r.storeForStart(ctx, before, restored, remove, ran); err != nil {
 		return err
 	}
 	if err := r.start(ctx); err != nil {
@@ -281,7 +334,7 @@ func (r *Resource) startAsBefore(ctx context.Context, before configFile, restore
 // /var/lib/docker/network and would give it to docker0 again, the fabric's: so
 // the former one is in the file as bip while dockerd starts, which makes that
 // the one to remember.
-func (r *Resource) storeForStart(before configFile, restored []byte, remove bool, ran *former) error {
+func (r *Resource) storeForStart(ctx context.Context, before configFile, restored []byte, remove bool, ran *former) error {
 	config, err := Read(restored)
 	if err != nil {
 		return fmt.Errorf("%s as it was before: %w", r.paths.DaemonJSON, err)
@@ -292,6 +345,9 @@ func (r *Resource) storeForStart(before configFile, restored []byte, remove bool
 		if starting, err = Merge(restored, config); err != nil {
 			return err
 		}
+		if err := r.readdress(ctx, ran.Address); err != nil {
+			return err
+		}
 	}
 	return r.store(before, starting, remove && blank(starting))
 }
@@ -299,15 +355,15 @@ func (r *Resource) storeForStart(before configFile, restored []byte, remove bool
 // Prepare writes daemon.json for a dockerd that starts after it: at boot,
 // when Apply, which starts dockerd, has to wait for that. It does not ask
 // dockerd, and Apply has to follow.
-func (r *Resource) Prepare(_ context.Context, want plan.HostState) error {
+func (r *Resource) Prepare(ctx context.Context, want plan.HostState) error {
 	before, err := r.load()
 	if err != nil {
 		return err
 	}
 	if want.Docker != nil {
-		merged, err := Merge(before.data, want.Docker.Config)
+		merged, err := r.merge(before, *want.Docker)
 		if err != nil {
-			return fmt.Errorf("%s: %w", r.paths.DaemonJSON, err)
+			return err
 		}
 		return r.store(before, merged, false)
 	}
@@ -320,7 +376,18 @@ func (r *Resource) Prepare(_ context.Context, want plan.HostState) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.paths.DaemonJSON, err)
 	}
-	return r.storeForStart(before, restored, remove, rec.Ran)
+	return r.storeForStart(ctx, before, restored, remove, rec.Ran)
+}
+
+// readdress gives the former address to a docker0 that others' addresses or
+// members have kept. dockerd removes the first address that it finds there
+// if the one it wants is missing.
+func (r *Resource) readdress(ctx context.Context, address netip.Prefix) error {
+	if !r.exists("docker0") {
+		return nil
+	}
+	_, err := r.run(ctx, "ip", "address", "replace", address.String(), "dev", "docker0")
+	return err
 }
 
 // restartPaused starts a dockerd that Stop has stopped and that was never

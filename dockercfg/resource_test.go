@@ -100,6 +100,14 @@ func TestApplyWithoutDockerBringsEverythingBack(t *testing.T) {
 	}
 }
 
+func TestADocker0ThatOthersKeepHasItsFormerAddressBeforeDockerdStarts(t *testing.T) {
+	h := newFakeHost(t, userJSON)
+	h.apply(&fabricDocker)
+	h.log, h.kept = nil, true
+	h.apply(nil)
+	h.checkLog(stopCommand, "ip address replace 172.17.0.1/16 dev docker0", restartCommand)
+}
+
 func TestApplyWithoutDockerKeepsTheRecordUntilDockerdRuns(t *testing.T) {
 	h := newFakeHost(t, userJSON)
 	h.apply(&fabricDocker)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ovsfabric/fabric/host/file"
 	"github.com/ovsfabric/fabric/host/wire"
 	"github.com/ovsfabric/fabric/plan"
 )
@@ -52,20 +53,40 @@ type Guard interface {
 	Disarm(context.Context) error
 }
 
+// Adopter is a resource that can take over what somebody made by hand.
+type Adopter interface {
+	// Adopt lets Apply do so, and undo it.
+	Adopt(plan.Query)
+}
+
 // Host is this machine's part of a fabric.
 type Host struct {
 	Resources []Resource // in the order of apply: what others stand on first
 	Docker    Daemon     // stopped before an apply that restarts dockerd
 	Switch    Switch
 	Guard     Guard
-	Dir       string // where the journal is
-	Lock      string // the file that an apply holds a lock on
+	Dir       string   // where the journal is
+	Own       []string // the folders that only fabric writes in
+	Lock      string   // the file that an apply holds a lock on
 	Log       *slog.Logger
 }
 
-// Observe asks every resource.
+// Observe asks every resource, unless somebody else could have written what
+// they would read.
 func (h *Host) Observe(ctx context.Context, q plan.Query) (plan.Observation, error) {
 	o := plan.Observation{Facts: plan.Facts{OS: osName(), Arch: runtime.GOARCH}}
+	for _, dir := range h.Own {
+		if err := file.Guard(dir); err != nil {
+			o.Obstacles = append(o.Obstacles, plan.Obstacle{
+				What:   fmt.Sprintf("what fabric keeps on this host cannot be trusted: %v", err),
+				Cure:   fmt.Sprintf("find out who made it so; then rm -r %s if it was never fabric's, or chown root:root and chmod 755", dir),
+				Always: true,
+			})
+		}
+	}
+	if len(o.Obstacles) > 0 {
+		return o, nil
+	}
 	for _, r := range h.Resources {
 		if err := r.Observe(ctx, q, &o); err != nil {
 			return o, fmt.Errorf("look at %s: %w", r.Name(), err)
@@ -107,6 +128,7 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 	if len(plan.Diff(now.State, req.Want)) == 0 {
 		return nil
 	}
+	h.allow(req.Query)
 	progress("write the journal")
 	if err := h.Guard.Arm(ctx); err != nil {
 		h.disarm(ctx)
@@ -120,6 +142,16 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 		return h.failed(err, progress)
 	}
 	return nil
+}
+
+// allow lets the resources adopt what was made by hand, where the query says
+// that the operator wants it.
+func (h *Host) allow(q plan.Query) {
+	for _, r := range h.Resources {
+		if a, ok := r.(Adopter); ok && q.Adopt {
+			a.Adopt(q)
+		}
+	}
 }
 
 // bring applies every resource and then looks whether the host is what was
@@ -217,6 +249,7 @@ func (h *Host) Rollback(ctx context.Context, progress func(string)) error {
 		return err
 	}
 	progress("go back to what was")
+	h.allow(j.Query)
 	before := j.Before.Attainable()
 	var errs []error
 	if err := h.stopToGoBack(ctx, j, before); err != nil {
@@ -286,6 +319,7 @@ func (h *Host) RollbackAtBoot(ctx context.Context, progress func(string)) error 
 		return err
 	}
 	progress("go back to what was, as far as can be before dockerd starts")
+	h.allow(j.Query)
 	before := j.Before.Attainable()
 	var errs []error
 	for _, r := range h.order(j.Want, before) {

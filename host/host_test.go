@@ -493,10 +493,10 @@ func TestANameFromElsewhereIsShownAsANameOnly(t *testing.T) {
 	for name, want := range map[string]string{
 		"alice@laptop":                     "another fabric apply by alice@laptop",
 		"":                                 "another fabric apply",
-		"a\nb\x1b[31m \"c":                 "another fabric apply by a?b??31m??c",
+		"a\nb\x1b[31m":                     `another fabric apply by a\x0ab\x1b[31m`,
 		strings.Repeat("a", maxOperator+1): "another fabric apply by " + strings.Repeat("a", maxOperator),
 	} {
-		if diff := cmp.Diff(want, applyBy(printable(name))); diff != "" {
+		if diff := cmp.Diff(want, applyBy(operatorName(name))); diff != "" {
 			t.Errorf("%q: %s", name, diff)
 		}
 	}
@@ -567,6 +567,25 @@ func TestAnUnreadableJournalIsNeverOverwritten(t *testing.T) {
 	}
 	if len(m.calls) > 0 {
 		t.Errorf("calls: %v", m.calls)
+	}
+}
+
+func TestNothingIsReadWhereOthersCouldHaveWrittenIt(t *testing.T) {
+	m := &machine{obstacles: []plan.Obstacle{{What: "read"}}}
+	h := newHost(t, m)
+	h.Own = []string{h.Dir}
+	if err := errors.Join(os.Mkdir(h.Dir, 0o777), os.Chmod(h.Dir, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	o, err := h.Observe(t.Context(), plan.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(o.Obstacles) != 1 || !o.Obstacles[0].Always || !strings.Contains(o.Obstacles[0].What, h.Dir) {
+		t.Errorf("obstacles %+v, want one that names %s", o.Obstacles, h.Dir)
+	}
+	if err := h.Rollback(t.Context(), quiet); err == nil {
+		t.Error("a journal is read there")
 	}
 }
 

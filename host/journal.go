@@ -20,11 +20,21 @@ func (h *Host) writeJournal(j journal) error {
 	if err != nil {
 		return err
 	}
+	// file.Write would let everybody look into a folder that it makes.
+	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := file.SyncDir(filepath.Dir(h.Dir)); err != nil {
+		return err
+	}
 	return file.Write(h.journalPath(), data, 0o600)
 }
 
 // readJournal returns nil where there is no journal.
 func (h *Host) readJournal() (*journal, error) {
+	if err := file.Guard(h.Dir); err != nil { // what it says is done as root
+		return nil, err
+	}
 	data, err := os.ReadFile(h.journalPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ovsfabric/fabric/internal/printable"
 )
 
 // A LockedError means that another fabric process is changing this host.
@@ -37,20 +38,13 @@ func applyBy(operator string) string {
 	return "another fabric apply by " + operator
 }
 
-// maxOperator bounds what is shown of an operator's name, in bytes.
+// maxOperator bounds what is taken of an operator's name, in bytes.
 const maxOperator = 64
 
-// printable keeps a name that came from elsewhere from being anything but a
-// name in a file, a log or on a terminal.
-func printable(name string) string {
-	name = name[:min(len(name), maxOperator)]
-	return strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', strings.ContainsRune("@._+-", r):
-			return r
-		}
-		return '?'
-	}, name)
+// operatorName keeps what an operator says of itself on one line of a file, a
+// log or a terminal.
+func operatorName(said string) string {
+	return printable.Line(said[:min(len(said), maxOperator)])
 }
 
 // note is the content of the lock file, for those who find it locked.

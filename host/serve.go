@@ -56,7 +56,7 @@ func Serve(ctx context.Context, program string, open func(fabric string) (*Host,
 	if start.Fabric == "" {
 		return errors.New("the operator's side does not say which fabric it is about")
 	}
-	s.operator = printable(start.Operator)
+	s.operator = operatorName(start.Operator)
 	s.host, s.prober = open(start.Fabric)
 	requests := make(chan wire.Request)
 	received := make(chan error, 1)
@@ -124,6 +124,9 @@ func (s *server) progress(text string) {
 }
 
 func (s *server) answer(ctx context.Context, req wire.Request) wire.Reply {
+	if err := req.Validate(); err != nil {
+		return wire.Reply{Error: failure(err)}
+	}
 	switch {
 	case req.Observe != nil:
 		o, err := s.observe(ctx, *req.Observe)
@@ -150,11 +153,9 @@ func (s *server) answer(ctx context.Context, req wire.Request) wire.Reply {
 		return wire.Reply{Error: failure(s.giveUp())}
 	case req.Recover != nil:
 		return wire.Reply{Error: failure(s.recover(ctx))}
-	case req.Probe != nil:
-		result, err := s.prober.Do(ctx, *req.Probe)
-		return wire.Reply{Probe: &result, Error: failure(err)}
 	}
-	return wire.Reply{Error: &wire.Error{Message: "a request without anything asked"}}
+	result, err := s.prober.Do(ctx, *req.Probe)
+	return wire.Reply{Probe: &result, Error: failure(err)}
 }
 
 // observe tells a host that another apply is changing right now, and which

@@ -3,7 +3,10 @@ package host
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,6 +84,64 @@ func TestWatchThatIsStoppedLeavesTheLockToItsHolder(t *testing.T) {
 	}
 	if len(m.calls) > 0 {
 		t.Errorf("calls: %v", m.calls)
+	}
+}
+
+func TestNobodyGoesBackFromAJournalThatOthersCouldHaveWritten(t *testing.T) {
+	m := &machine{}
+	h, _ := cutOff(t, m)
+	if err := os.Chmod(h.Dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for name, back := range map[string]func(context.Context, func(string) *Host) error{"watch": goBackWhenFree, "boot": BeforeDocker} {
+		if err := back(t.Context(), always(h)); err == nil || !strings.Contains(err.Error(), h.Dir) {
+			t.Errorf("%s: error %v, want one that names %s", name, err, h.Dir)
+		}
+	}
+	if len(m.calls) > 0 {
+		t.Errorf("calls: %v", m.calls)
+	}
+}
+
+// adopter is a switch that notes what it may adopt.
+type adopter struct {
+	switchPart
+	may *[]plan.Query
+}
+
+func (a adopter) Adopt(q plan.Query) { *a.may = append(*a.may, q) }
+
+func TestGoingBackFromAnAdoptionMayUndoIt(t *testing.T) {
+	q := plan.Query{Fabric: "demo", Adopt: true, Members: []netip.Addr{netip.MustParseAddr("192.0.2.11")}}
+	for name, tc := range map[string]struct {
+		back    func(context.Context, func(string) *Host) error
+		adopted bool
+	}{
+		"watch": {goBackWhenFree, true}, "boot": {BeforeDocker, true},
+		"watch without an adoption": {goBackWhenFree, false}, "boot without an adoption": {BeforeDocker, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &machine{state: wanted(1450)}
+			h := newHost(t, m)
+			h.Lock = filepath.Join(t.TempDir(), "lock")
+			var may []plan.Query
+			h.Resources[0] = adopter{switchPart{m}, &may}
+			q := q
+			q.Adopt = tc.adopted
+			if err := h.writeJournal(journal{Query: q, Before: wanted(1400), Want: wanted(1450)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := tc.back(t.Context(), always(h)); err != nil {
+				t.Fatal(err)
+			}
+			var want []plan.Query
+			if tc.adopted {
+				want = []plan.Query{q}
+			}
+			if diff := cmp.Diff(want, may, equateNetip); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 

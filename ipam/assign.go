@@ -18,6 +18,7 @@ type Want struct {
 	Was    string       // the name it had before, whose range and ID it keeps; empty: no other
 	Weight int          // share of the network, 1 or more
 	Pin    netip.Prefix // the range it must have; the zero Prefix leaves the choice to Assign
+	Own    netip.Addr   // the address that a new host has already, kept if it is in Pin; the zero Addr: none
 	SSH    string
 }
 
@@ -64,6 +65,12 @@ func Assign(network netip.Prefix, lock Lock, hosts []Want) (Lock, error) {
 // network begins with the network's own address, which no host can have (RFC 1122 section 3.2.1.3); the same step in every
 // range keeps gateways where they are when the network grows.
 func Gateway(r netip.Prefix) netip.Addr { return r.Masked().Addr().Next() }
+
+// hosts says whether a host can have the address in its range: not the first and the last, which may be the network's own
+// and its broadcast address.
+func hosts(r netip.Prefix, address netip.Addr) bool {
+	return r.Contains(address) && address != r.Masked().Addr() && r.Contains(address.Next())
+}
 
 // assignment is the work of one Assign.
 type assignment struct {
@@ -128,7 +135,7 @@ func (a *assignment) keep() {
 		if !ok {
 			continue
 		}
-		a.result.Hosts[i].ID, a.result.Hosts[i].Range = e.ID, e.Range
+		a.result.Hosts[i].ID, a.result.Hosts[i].Range, a.result.Hosts[i].Address = e.ID, e.Range, e.Address
 		if h.Pin.IsValid() && h.Pin != e.Range {
 			a.find(rangeOf(h.Name), "host %s has range %s, and a host's range cannot move to %s: remove the host from the file, apply, run \"fabric release %s\", and add it with the new range",
 				h.Name, e.Range, h.Pin, h.Name)
@@ -149,6 +156,9 @@ func (a *assignment) pin() {
 			a.find(rangeOf(h.Name), "host %s: range %s is not inside the network %s", h.Name, h.Pin, a.network)
 		default:
 			a.result.Hosts[i].Range = h.Pin
+			if h.Own.IsValid() && h.Own != Gateway(h.Pin) && hosts(h.Pin, h.Own) {
+				a.result.Hosts[i].Address = h.Own
+			}
 		}
 	}
 	a.checkOverlaps()

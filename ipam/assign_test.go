@@ -246,7 +246,7 @@ func TestAssignLaws(t *testing.T) {
 	})
 }
 
-var prefixes = cmp.Options{cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty()}
+var prefixes = cmp.Options{cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}), cmpopts.EquateEmpty()}
 
 func checkLock(t *rapid.T, l ipam.Lock) {
 	all := append(append([]ipam.Entry(nil), l.Hosts...), l.Removed...)

@@ -22,8 +22,9 @@ type Entry struct {
 	Name     string
 	ID       int // 1 to MaxID, unique in the lock; bridge identity and port numbers derive from it
 	Range    netip.Prefix
-	SSH      string // ssh destination, as ops@192.0.2.11:22, where a removed host can be reached for its tear-down
-	TornDown bool   // of removed hosts only: nothing of the fabric is left there
+	Address  netip.Addr // the host's own, of a host that was adopted with one; the zero Addr: Gateway of Range
+	SSH      string     // ssh destination, as ops@192.0.2.11:22, where a removed host can be reached for its tear-down
+	TornDown bool       // of removed hosts only: nothing of the fabric is left there
 }
 
 // MaxID is the largest host ID: a bridge's address has 16 bits for it.
@@ -53,6 +54,9 @@ func (l Lock) Bytes() []byte {
 
 func (e Entry) write(b *bytes.Buffer, kind string) {
 	fmt.Fprintf(b, "%s %s id=%d range=%s", kind, e.Name, e.ID, e.Range)
+	if e.Address.IsValid() {
+		fmt.Fprintf(b, " address=%s", e.Address)
+	}
 	if e.SSH != "" {
 		fmt.Fprintf(b, " ssh=%s", e.SSH)
 	}
@@ -60,6 +64,14 @@ func (e Entry) write(b *bytes.Buffer, kind string) {
 		b.WriteString(" torn-down=yes")
 	}
 	b.WriteByte('\n')
+}
+
+// Gateway is the host's own address in the network, which its containers route by.
+func (e Entry) Gateway() netip.Addr {
+	if e.Address.IsValid() {
+		return e.Address
+	}
+	return Gateway(e.Range)
 }
 
 // Entry returns what the lock keeps for a host, removed ones included.

@@ -130,6 +130,10 @@ func (p *lockParser) readEntry(kind string, args []string) {
 		p.errorf(p.line, "%s: id= and range= are both needed", e.Name)
 		return
 	}
+	if e.Address.IsValid() && !hosts(e.Range, e.Address) {
+		p.errorf(p.line, "%s: no host of range %s can have the address %s", e.Name, e.Range, e.Address)
+		return
+	}
 	p.statements = append(p.statements, e)
 }
 
@@ -142,6 +146,10 @@ func (e *entryLine) set(key, value string) (err error) {
 		}
 	case key == "range":
 		e.Range, err = readPrefix(value)
+	case key == "address":
+		if e.Address, err = netip.ParseAddr(value); err != nil || !e.Address.Is4() {
+			return fmt.Errorf("address %q is not an IPv4 address", value)
+		}
 	case key == "ssh" && value != "":
 		e.SSH = value
 	case key == "torn-down" && e.kind == "removed" && (value == "yes" || value == "no"):

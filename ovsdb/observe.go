@@ -16,7 +16,7 @@ import (
 // state returns the fabric's bridge, nil where there is none.
 func state(have *snapshot, fabric string) *plan.OVS {
 	bridge := have.bridge()
-	if bridge == nil || bridge.ExternalIDs[plan.OwnerKey] != fabric {
+	if bridge == nil || !have.mine(bridge, fabric) {
 		return nil
 	}
 	ovs := &plan.OVS{
@@ -72,7 +72,7 @@ func version(have *snapshot) string {
 func netdevBridges(have *snapshot, fabric string) []string {
 	names := []string{}
 	for _, b := range have.bridges {
-		own := b.Name == plan.BridgeName && b.ExternalIDs[plan.OwnerKey] == fabric
+		own := b.Name == plan.BridgeName && have.mine(&b, fabric)
 		if b.DatapathType == "netdev" && !own {
 			names = append(names, b.Name)
 		}
@@ -84,12 +84,13 @@ func netdevBridges(have *snapshot, fabric string) []string {
 func obstacles(have *snapshot, q plan.Query) []plan.Obstacle {
 	var found []plan.Obstacle
 	bridge := have.bridge()
-	if bridge != nil && bridge.ExternalIDs[plan.OwnerKey] != q.Fabric {
-		found = append(found, foreignBridge(have, bridge, q.Fabric))
+	if bridge != nil && !have.mine(bridge, q.Fabric) {
+		found = append(found, foreignBridge(have, bridge, q))
 	}
 	for _, b := range have.bridges {
 		for _, p := range have.portsOf(&b) {
-			if b.Name == plan.BridgeName && p.ExternalIDs[plan.OwnerKey] == q.Fabric {
+			mayStay := p.ExternalIDs[plan.OwnerKey] == q.Fabric || have.adoptable(&b, q.Members)
+			if b.Name == plan.BridgeName && mayStay { // the whole bridge has been named, where it is not to be adopted
 				continue
 			}
 			for _, i := range have.interfacesOf(p) {
@@ -107,10 +108,10 @@ func obstacles(have *snapshot, q plan.Query) []plan.Obstacle {
 	return found
 }
 
-func foreignBridge(have *snapshot, bridge *vswitch.Bridge, fabric string) plan.Obstacle {
+func foreignBridge(have *snapshot, bridge *vswitch.Bridge, q plan.Query) plan.Obstacle {
 	owner := "is not the fabric's"
 	if other := bridge.ExternalIDs[plan.OwnerKey]; other != "" {
-		owner = fmt.Sprintf("belongs to fabric %q, not to %q", other, fabric)
+		owner = fmt.Sprintf("belongs to fabric %q, not to %q", other, q.Fabric)
 	}
 	ports := "no ports"
 	var names []string
@@ -122,10 +123,11 @@ func foreignBridge(have *snapshot, bridge *vswitch.Bridge, fabric string) plan.O
 	if len(names) > 0 {
 		ports = "ports " + strings.Join(names, ", ")
 	}
-	return plan.Obstacle{
-		What: fmt.Sprintf("bridge %s exists and %s (%s)", bridge.Name, owner, ports),
-		Cure: fmt.Sprintf("move its ports to a bridge of another name, then ovs-vsctl del-br %s", bridge.Name),
+	cure := fmt.Sprintf("move its ports to a bridge of another name, then ovs-vsctl del-br %s", bridge.Name)
+	if have.adoptable(bridge, q.Members) {
+		cure += plan.OrAdopt
 	}
+	return plan.Obstacle{What: fmt.Sprintf("bridge %s exists and %s (%s)", bridge.Name, owner, ports), Cure: cure}
 }
 
 // sameTunnel says whether an interface may be one that Open vSwitch cannot

@@ -19,7 +19,7 @@ import (
 // somebody else changed one meanwhile.
 func operations(have *snapshot, fabric string, want *plan.OVS) ([]ovsdb.Operation, error) {
 	bridge := have.bridge()
-	mine := bridge != nil && bridge.ExternalIDs[plan.OwnerKey] == fabric
+	mine := bridge != nil && have.mine(bridge, fabric)
 	t := &transaction{have: have, fabric: fabric}
 	switch {
 	case want == nil && !mine:
@@ -29,7 +29,7 @@ func operations(have *snapshot, fabric string, want *plan.OVS) ([]ovsdb.Operatio
 				bridge.Name, strings.Join(foreign, ", "))
 		}
 		t.remove(bridge)
-	case want.ExternalIDs[plan.OwnerKey] != fabric:
+	case want.ExternalIDs[plan.OwnerKey] != fabric && (have.members == nil || want.ExternalIDs[plan.OwnerKey] != ""): // else it goes back from an adoption
 		return nil, fmt.Errorf("bridge %s is wanted without the mark of fabric %q", want.Name, fabric)
 	case bridge != nil && !mine:
 		return nil, fmt.Errorf("bridge %s exists and is not the fabric's", bridge.Name)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
@@ -23,6 +24,7 @@ const Socket = "unix:/var/run/openvswitch/db.sock"
 type Resource struct {
 	endpoint string
 	fabric   string
+	members  []netip.Addr // whose tunnels Apply may adopt; nil: no one's
 }
 
 // New returns the part that belongs to the named fabric, in the database at
@@ -31,6 +33,10 @@ type Resource struct {
 func New(endpoint, fabric string) *Resource {
 	return &Resource{endpoint: endpoint, fabric: fabric}
 }
+
+// Adopt has Apply take a bridge made by hand, with tunnels to members of the
+// fabric, for the fabric's, and give it back where it is wanted without a mark.
+func (r *Resource) Adopt(q plan.Query) { r.members = q.Members }
 
 // Name returns "Open vSwitch".
 func (r *Resource) Name() string { return "Open vSwitch" }
@@ -51,6 +57,9 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 	have, err := s.read(ctx)
 	if err != nil {
 		return err
+	}
+	if q.Adopt {
+		have.members = q.Members
 	}
 	o.State.OVS = state(have, q.Fabric)
 	o.Facts.OVSVersion = version(have)
@@ -152,6 +161,7 @@ func (r *Resource) commit(ctx context.Context, s *session, want *plan.OVS) (root
 		if have, err = s.read(ctx); err != nil {
 			return "", 0, err
 		}
+		have.members = r.members
 		operations, err := operations(have, r.fabric, want)
 		if err != nil {
 			return "", 0, err

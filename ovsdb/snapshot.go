@@ -2,6 +2,7 @@ package ovsdb
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
 	"github.com/ovsfabric/fabric/ovsdb/vswitch"
@@ -14,6 +15,7 @@ type snapshot struct {
 	bridges    []vswitch.Bridge // sorted by name
 	ports      map[string]vswitch.Port
 	interfaces map[string]vswitch.Interface
+	members    []netip.Addr // whose tunnels may be adopted; nil: no one's
 }
 
 func newSnapshot(root vswitch.OpenvSwitch, bridges []vswitch.Bridge, ports []vswitch.Port, interfaces []vswitch.Interface) *snapshot {
@@ -88,13 +90,37 @@ func (s *snapshot) single(p vswitch.Port) *vswitch.Interface {
 	return &interfaces[0]
 }
 
-// divide returns the ports of a bridge that carry the fabric's mark, and the
-// names of those that do not. The bridge's internal port is in neither.
+// mine says whether a bridge is the fabric's, or may be adopted.
+func (s *snapshot) mine(b *vswitch.Bridge, fabric string) bool {
+	return b.ExternalIDs[plan.OwnerKey] == fabric || s.adoptable(b, s.members)
+}
+
+// adoptable says whether somebody made a bridge by hand for what the fabric
+// is: it is nobody's by its mark, and has tunnels to members of the fabric.
+func (s *snapshot) adoptable(b *vswitch.Bridge, members []netip.Addr) bool {
+	return b.ExternalIDs[plan.OwnerKey] == "" &&
+		slices.ContainsFunc(s.portsOf(b), func(p vswitch.Port) bool { return s.leadsTo(p, members) })
+}
+
+// leadsTo says whether a port that is nobody's by its mark is a tunnel to one
+// of the members.
+func (s *snapshot) leadsTo(p vswitch.Port, members []netip.Addr) bool {
+	i := s.single(p)
+	if i == nil || p.ExternalIDs[plan.OwnerKey] != "" || !slices.Contains([]string{"gre", "vxlan", "geneve"}, i.Type) {
+		return false
+	}
+	remote, err := netip.ParseAddr(i.Options["remote_ip"])
+	return err == nil && slices.Contains(members, remote)
+}
+
+// divide returns the ports of a bridge that carry the fabric's mark or may be
+// adopted, and the names of the others. The bridge's internal port is in
+// neither.
 func (s *snapshot) divide(b *vswitch.Bridge, fabric string) (own []vswitch.Port, foreign []string) {
 	for _, p := range s.portsOf(b) {
 		switch {
 		case p.Name == b.Name:
-		case p.ExternalIDs[plan.OwnerKey] == fabric:
+		case p.ExternalIDs[plan.OwnerKey] == fabric, s.leadsTo(p, s.members):
 			own = append(own, p)
 		default:
 			foreign = append(foreign, p.Name)

@@ -192,7 +192,7 @@ func (n *network) priority(host string) uint16 {
 }
 
 func (n *network) gateway(host string) netip.Addr {
-	return ipam.Gateway(n.entries[host].Range)
+	return n.entries[host].Gateway()
 }
 
 // ovs is the wanted bridge of a host.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ovsfabric/fabric/internal/printable"
 )
 
 // Op is what happens to an object of a host.
@@ -76,9 +78,11 @@ type object struct {
 	attrs map[string]string
 }
 
+// set gives the object an attribute. Names and values are a host's to choose,
+// and what they go to may be a terminal.
 func (o object) set(name, value string) {
 	if value != "" {
-		o.attrs[name] = value
+		o.attrs[printable.Line(name)] = printable.Line(value)
 	}
 }
 
@@ -89,7 +93,7 @@ func (o object) setAll(prefix string, values map[string]string) {
 }
 
 func newObject(name string) object {
-	return object{name, make(map[string]string)}
+	return object{printable.Line(name), make(map[string]string)}
 }
 
 func attrDiff(before, after map[string]string) []Attr {
@@ -149,7 +153,7 @@ func (s *OVS) objects() []object {
 	all := []object{bridge}
 	for _, p := range s.Ports {
 		attrs := 1 + len(p.OtherConfig) + len(p.ExternalIDs) + len(p.Options) + len(p.BFD)
-		port := object{"port " + p.Name, make(map[string]string, attrs)} // a large fabric has many
+		port := object{printable.Line("port " + p.Name), make(map[string]string, attrs)} // a large fabric has many
 		port.set("type", p.Type)
 		port.setAll("", p.OtherConfig)
 		port.setAll("", p.ExternalIDs)
@@ -196,6 +200,9 @@ func (s *Docker) objects() []object {
 	config.set("bridge", s.Config.Bridge)
 	config.set("fixed-cidr", s.Config.FixedCIDR)
 	config.set("mtu", number(s.Config.MTU))
+	if s.Foreign {
+		config.set("made by", "hand")
+	}
 	if s.Live == (DockerLive{}) {
 		return []object{config}
 	}

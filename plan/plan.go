@@ -103,7 +103,7 @@ func New(in Input) (*Plan, error) {
 			p.Warnings = append(p.Warnings, sourceWarnings(h, o.Facts)...)
 		}
 		host.Desired = HostState{
-			OVS:    n.ovs(h.Name, datapath, mtu.Value),
+			OVS:    n.ovs(h.Name, datapath, mtu.Value).named(o.State.OVS),
 			Links:  n.linuxBridge(h.Name, mtu.Value),
 			Docker: n.docker(h.Name, mtu.Value),
 		}
@@ -114,6 +114,9 @@ func New(in Input) (*Plan, error) {
 			host.Missing = why
 		} else {
 			host.compare(o)
+		}
+		for _, place := range o.Facts.AlsoMadeBy {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s: %s makes one of the fabric's bridges at boot too: take that out, or a reboot mixes both set-ups", h.Name, place))
 		}
 		if o.Facts.Interrupted {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%s: an apply was cut off here, so it may look half done; fabric apply takes it back first", h.Name))
@@ -128,7 +131,7 @@ func New(in Input) (*Plan, error) {
 		if !observed {
 			continue
 		}
-		host := Host{Name: e.Name, Removed: true, Range: e.Range, Gateway: ipam.Gateway(e.Range), Observed: true}
+		host := Host{Name: e.Name, Removed: true, Range: e.Range, Gateway: e.Gateway(), Observed: true}
 		host.compare(o)
 		p.Hosts = append(p.Hosts, host)
 	}
@@ -253,8 +256,10 @@ func (p *Plan) Obstructed() []Host {
 // asked for.
 func Queries(t *topology.Topology, graph *topology.Graph) func(host string) Query {
 	addresses := make(map[string]netip.Addr, len(t.Hosts))
+	members := make([]netip.Addr, 0, len(t.Hosts))
 	for _, h := range t.Hosts {
 		addresses[h.Name] = h.Address
+		members = append(members, h.Address)
 	}
 	peers := make(map[string][]netip.Addr, len(t.Hosts))
 	for _, l := range graph.Links {
@@ -264,7 +269,7 @@ func Queries(t *topology.Topology, graph *topology.Graph) func(host string) Quer
 	return func(host string) Query {
 		return Query{
 			Fabric: t.Name, DockerBridge: t.Docker.Bridge, Network: t.Network,
-			TunnelPort: t.Tunnel.Port, Peers: peers[host],
+			TunnelPort: t.Tunnel.Port, Peers: peers[host], Members: members,
 		}
 	}
 }
@@ -434,5 +439,5 @@ func RestartsDocker(observed, want *Docker) bool {
 	if observed == nil || want == nil {
 		return observed != want
 	}
-	return *observed != *want
+	return observed.Config != want.Config || observed.Live != want.Live
 }

@@ -400,6 +400,9 @@ func TestAHostIsAskedForTheWaysToItsPeers(t *testing.T) {
 	if diff := cmp.Diff(want, got, equateNetip); diff != "" {
 		t.Error(diff)
 	}
+	if diff := cmp.Diff([]netip.Addr{h1, h2, h3}, query("removed").Members, equateNetip); diff != "" {
+		t.Errorf("members: %s", diff)
+	}
 }
 
 func TestNewsOfTheRootLivesForTwiceTheDepthOfTheTree(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+
+	"github.com/ovsfabric/fabric/internal/printable"
 )
 
 // savedFormat is the version of the format of a saved plan.
@@ -21,6 +23,7 @@ type Saved struct {
 	Program  string                 `json:"program"`            // SHA-256 of that fabric, hex
 	File     string                 `json:"file"`               // SHA-256 of the fabric file and what it refers to, hex
 	Lock     string                 `json:"lock"`               // SHA-256 of the lock that the plan was made with, hex
+	Adopt    bool                   `json:"adopt,omitempty"`    // what was made by hand is taken over
 	Resolved map[string]netip.Addr  `json:"resolved,omitempty"` // hosts' addresses that the file gives as names
 	Programs map[string]string      `json:"programs"`           // as in Input
 	Observed map[string]Observation `json:"observed"`           // as in Input
@@ -59,11 +62,14 @@ func ParseSaved(filename string, data []byte) (*Saved, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, edited(filename, errors.New("something follows the plan"))
 	}
+	for host, why := range s.Missing { // it is shown
+		s.Missing[host] = printable.Text(why)
+	}
 	return &s, nil
 }
 
 func edited(filename string, err error) error {
-	return fmt.Errorf("%s is not as fabric plan --out wrote it (%w): run fabric plan --out %[1]s again", filename, err)
+	return fmt.Errorf("%s is not as fabric plan --out wrote it (%s): run fabric plan --out %[1]s again", filename, printable.Text(err.Error()))
 }
 
 // Remake works the plan out again from what it was made from, and makes sure

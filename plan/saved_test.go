@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ovsfabric/fabric/internal/printable"
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -125,10 +126,23 @@ func FuzzParseSaved(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := plan.ParseSaved("p.json", data)
 		if err != nil {
+			shown(t, err)
 			return
 		}
-		if p, err := s.Remake("p.json", plan.Input{Topology: in.Topology, Lock: in.Lock}); err == nil && p == nil {
+		p, err := s.Remake("p.json", plan.Input{Topology: in.Topology, Lock: in.Lock})
+		switch {
+		case err != nil:
+			shown(t, err)
+		case p == nil:
 			t.Error("neither a plan nor an error")
 		}
 	})
+}
+
+// shown is for what reaches the terminal of whoever was given a saved plan.
+func shown(t *testing.T, err error) {
+	t.Helper()
+	if text := err.Error(); printable.Text(text) != text {
+		t.Errorf("%q reaches the terminal", text)
+	}
 }

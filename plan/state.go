@@ -89,8 +89,9 @@ type File = templates.File
 
 // Docker is what the fabric sets in daemon.json and what dockerd made of it.
 type Docker struct {
-	Config DockerConfig `json:"config"`
-	Live   DockerLive   `json:"live"` // observed: zero where dockerd does not run; wanted: zero for whatever dockerd makes of Config
+	Config  DockerConfig `json:"config"`
+	Foreign bool         `json:"foreign,omitempty"` // somebody else has set Config, also by flags: what an adoption starts from
+	Live    DockerLive   `json:"live"`              // observed: zero where dockerd does not run; wanted: zero for whatever dockerd makes of Config
 }
 
 // DockerConfig holds the keys of daemon.json that the fabric owns. A zero
@@ -118,6 +119,10 @@ type Query struct {
 	Network      netip.Prefix `json:"network"`
 	Peers        []netip.Addr `json:"peers"`       // underlay addresses of the other hosts
 	TunnelPort   uint16       `json:"tunnel_port"` // UDP; 0 for GRE
+	Members      []netip.Addr `json:"members"`     // underlay addresses of all hosts of the fabric
+	// Adopt takes what somebody made by hand for the same purpose as the
+	// fabric's state, and lets an apply change it in place.
+	Adopt bool `json:"adopt,omitempty"`
 }
 
 // Observation is everything that a host answers: what the fabric owns
@@ -139,11 +144,12 @@ type Facts struct {
 	NetdevBridges []string    `json:"netdev_bridges"`          // bridges other than the fabric's on the userspace datapath
 	DockerVersion string      `json:"docker_version"`
 	LiveRestore   bool        `json:"live_restore"`
-	Interrupted   bool        `json:"interrupted,omitempty"` // an apply was cut off here and has not been rolled back
-	Containers    []Container `json:"containers,omitempty"`  // running ones
-	Networks      []Network   `json:"networks,omitempty"`    // Docker's, the default bridge left out
-	Routes        []Route     `json:"routes,omitempty"`      // IPv4 main table, the fabric's own and the default left out
-	Underlay      []Path      `json:"underlay,omitempty"`    // one for each peer asked for
+	Interrupted   bool        `json:"interrupted,omitempty"`  // an apply was cut off here and has not been rolled back
+	Containers    []Container `json:"containers,omitempty"`   // running ones
+	Networks      []Network   `json:"networks,omitempty"`     // Docker's, the default bridge left out
+	Routes        []Route     `json:"routes,omitempty"`       // IPv4 main table, the fabric's own and the default left out
+	Underlay      []Path      `json:"underlay,omitempty"`     // one for each peer asked for
+	AlsoMadeBy    []string    `json:"also_made_by,omitempty"` // FILE:LINE of others that make one of the fabric's bridges at boot
 }
 
 // Container is a running container.
@@ -210,7 +216,7 @@ func (s HostState) Owner() string {
 // been restarted; what can be had is a dockerd that runs with its file.
 func (s HostState) Attainable() HostState {
 	if s.Docker != nil {
-		s.Docker = &Docker{Config: s.Docker.Config}
+		s.Docker = &Docker{Config: s.Docker.Config, Foreign: s.Docker.Foreign}
 	}
 	return s
 }

@@ -222,9 +222,9 @@ func (w *weather) occupied() {
 		"h1: docker0 has a second address, 10.9.9.1/24: remove it with `ip address del 10.9.9.1/24 dev docker0`, and from what sets it",
 		"h1: /etc/docker/daemon.json: line 1, column 13: unexpected end of JSON input; the file is not touched: mend the file; dockerd --validate says whether dockerd takes it (Docker 23 and later)",
 		`h2: dockerd is started with --fixed-cidr 172.17.5.0/24, which the fabric has to set in /etc/docker/daemon.json as "fixed-cidr": take it out and restart dockerd: it comes from DOCKER_OPTS in /etc/default/docker, from docker.service, or from a drop-in (systemctl cat docker.service shows both)`,
-		`h3: /etc/docker/daemon.json sets "bip" to "172.30.0.1/16", which the fabric has to set itself: take "bip" out of /etc/docker/daemon.json and restart dockerd`,
-		`h3: /etc/docker/daemon.json sets "fixed-cidr" to "172.30.5.0/24", which the fabric has to set itself: take "fixed-cidr" out of /etc/docker/daemon.json and restart dockerd`,
-		`h3: /etc/docker/daemon.json sets "mtu" to 1400, which the fabric has to set itself: take "mtu" out of /etc/docker/daemon.json and restart dockerd`,
+		`h3: /etc/docker/daemon.json sets "bip" to "172.30.0.1/16", which the fabric has to set itself: take "bip" out of /etc/docker/daemon.json and restart dockerd; or take it over: fabric apply --adopt`,
+		`h3: /etc/docker/daemon.json sets "fixed-cidr" to "172.30.5.0/24", which the fabric has to set itself: take "fixed-cidr" out of /etc/docker/daemon.json and restart dockerd; or take it over: fabric apply --adopt`,
+		`h3: /etc/docker/daemon.json sets "mtu" to 1400, which the fabric has to set itself: take "mtu" out of /etc/docker/daemon.json and restart dockerd; or take it over: fabric apply --adopt`,
 		"h4: bridge br0 exists and is not the fabric's (ports theirs): move its ports to a bridge of another name, then ovs-vsctl del-br br0",
 	)
 	w.on("h1", "ip link del t0; ip address del 10.9.9.1/24 dev docker0; rm /etc/docker/daemon.json")

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/ovsfabric/fabric/internal/natural"
+	"github.com/ovsfabric/fabric/internal/sshword"
 )
 
 // MaxCost is the largest path cost: a configured one has 16 bits in 802.1D-1998 (8.10.2).
@@ -249,20 +250,26 @@ type sshDefaults struct {
 	sudoGiven bool
 }
 
-// ssh reads ssh settings over those of base. What ssh could take for an option is refused.
+// ssh reads ssh settings over those of base. What ssh could take for something else is refused, and a path to a key is not repeated.
 func (r *reader) ssh(f map[string]value, base sshDefaults) sshDefaults {
 	s := base
 	for _, setting := range []struct {
-		key    string
-		field  *string
-		spaces bool
-	}{{"address", &s.Address, false}, {"user", &s.User, false}, {"identity", &s.Identity, true}, {"config", &s.Config, true}} {
+		key   string
+		field *string
+		fits  func(string) bool
+		want  string
+	}{
+		{"address", &s.Address, sshword.Host, "an address or a name of letters, digits and ._-:%+; user and port have keys of their own"},
+		{"user", &s.User, sshword.User, "a name of letters, digits and ._-+@"},
+		{"identity", &s.Identity, sshword.Path, "a path without %, $ and control characters, which does not begin with a dash"},
+		{"config", &s.Config, configPath, "a path without control characters, which does not begin with a dash"},
+	} {
 		text, ok := r.text(f[setting.key])
 		if !ok {
 			continue
 		}
-		if text == "" || text[0] == '-' || strings.ContainsFunc(text, unicode.IsControl) || !setting.spaces && strings.ContainsFunc(text, unicode.IsSpace) {
-			r.errorf(f[setting.key], "%q is not something that ssh can take for this", text)
+		if !setting.fits(text) {
+			r.errorf(f[setting.key], "ssh cannot take this: it wants %s", setting.want)
 		}
 		*setting.field = text
 	}
@@ -271,6 +278,11 @@ func (r *reader) ssh(f map[string]value, base sshDefaults) sshDefaults {
 		s.Sudo, s.sudoGiven = sudo, true
 	}
 	return s
+}
+
+// configPath says whether ssh -F takes s, which it does not look into.
+func configPath(s string) bool {
+	return s != "" && s[0] != '-' && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // address reads where a host's tunnels end, an IP address or a name that is still to be resolved.

@@ -167,13 +167,15 @@ func TestParseProblems(t *testing.T) {
 		{"file of times", head + hosts + "graph: {rtt: ''}\n", []string{`f:8:14: graph.rtt: "" is not the path of a file`}},
 		{"MTU", head + hosts + "underlay: {mtu: 600}\n", []string{"f:8:17: underlay.mtu: 600 leaves 550 bytes beside the 50 of vxlan, and containers need 576; 626 is the least"}},
 		{"bridge name", head + hosts + "docker: {bridge: a-name-that-is-too-long}\n", []string{`f:8:18: docker.bridge: "a-name-that-is-too-long" is not a name for an interface`}},
-		{"ssh options", head + hosts + "ssh: {user: -oProxyCommand=x}\n", []string{`f:8:13: ssh.user: "-oProxyCommand=x" is not something`}},
+		{"ssh options", head + hosts + "ssh: {user: -oProxyCommand=x}\n", []string{"f:8:13: ssh.user: ssh cannot take this: it wants a name of letters, digits and ._-+@"}},
+		{"a shell command for ssh's configuration to run", head + "hosts:\n  h1: {address: 192.0.2.11, ssh: {address: h1;id}}\n", []string{"f:5:44: hosts.h1.ssh.address: ssh cannot take this: it wants"}},
+		{"a key that ssh would look for elsewhere", head + hosts + "ssh: {identity: /keys/%h}\n", []string{"f:8:17: ssh.identity: ssh cannot take this: it wants a path without %"}},
 		{"links", head + hosts + "graph: {strategy: explicit}\nlinks:\n  - {between: [h1, h1]}\n  - {between: [h1, h9]}\n  - {between: [h1]}\n  - {cost: 0}\n  - {between: [h1, h2]}\n  - {between: [h2, h1]}\n", []string{
 			"f:10:6: links[0].between: a link from h1 to itself", `f:11:6: links[1].between: there is no host "h9"`, "f:12:6: links[2].between: a link is between two hosts, not 1", "f:13:5: links[3].between: this is missing", "f:13:12: links[3].cost: 0 is not in the range 1 to 65535", "f:15:5: links[5]: h1 and h2 have a link already, links[4]"}},
 		{"explicit in pieces", head + hosts + "graph: {strategy: explicit}\nlinks:\n  - {between: [h1, h2]}\n", []string{"f:9:1: links: no way leads from h3 to h1, h2; add a link"}},
 		{"cost of no link", head + hosts + "  h4: {address: 192.0.2.14}\ngraph: {strategy: ring}\nlinks:\n  - {between: [h1, h3], cost: 5}\n", []string{"f:11:5: links[0]: strategy ring makes no link between h1 and h3"}},
 		{"sites missing", head + "hosts:\n  h1: {address: 192.0.2.11, site: a}\n  h2: {address: 192.0.2.12}\ngraph: {strategy: sites}\n", []string{"f:6:3: hosts.h2: strategy sites needs the site of every host"}},
-		{"key that a terminal would not print", head + "hosts:\n  \"h\\n\\e[31m\": {address: 192.0.2.11}\n", []string{`f:5:3: hosts.h\n\x1b[31m: "h\n\x1b[31m" is not a host name`}},
+		{"key that a terminal would not print", head + "hosts:\n  \"h\\n\\e[31m\": {address: 192.0.2.11}\n", []string{`f:5:3: hosts.h\x0a\x1b[31m: "h\n\x1b[31m" is not a host name`}},
 		{"unknown alias", head + "hosts:\n  h1: *no\n", []string{"f:5:7: hosts.h1: no anchor &no", "f:5:7: hosts.h1.address: this is missing"}},
 		{"alias to itself", head + "hosts: &h\n  h1: *h\n", []string{}},
 	}

@@ -2,9 +2,9 @@ package topology
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
-	"unicode"
+
+	"github.com/ovsfabric/fabric/internal/printable"
 )
 
 // Problem is one thing wrong with a fabric file, and where.
@@ -27,23 +27,10 @@ func (p Problem) String() string {
 		if s != "" && b.Len() > 0 {
 			b.WriteString(": ")
 		}
-		b.WriteString(printable(s))
+		b.WriteString(printable.Line(s)) // keys of the file may be any text
 	}
 	if p.Hint != "" {
 		b.WriteString("; " + p.Hint)
-	}
-	return b.String()
-}
-
-// printable escapes what a terminal would not print: keys of the file may be any text.
-func printable(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		}
 	}
 	return b.String()
 }

@@ -27,6 +27,7 @@ type applyFlags struct {
 	yes           bool
 	asJSON        bool
 	allowMissing  bool
+	adopt         bool
 	canary        int
 	keepGoing     bool
 	confirmWithin time.Duration
@@ -40,8 +41,10 @@ func (a *applyFlags) check() error {
 		return fmt.Errorf("--canary %d: that many hosts cannot apply first", a.canary)
 	case a.saved != "" && a.allowMissing:
 		return errors.New("--allow-missing goes with fabric plan --out: a saved plan says which hosts it does without")
+	case a.saved != "" && a.adopt:
+		return errors.New("--adopt goes with fabric plan --out: a saved plan says whether it adopts")
 	}
-	return nil
+	return checkAdopt(a.adopt, a.allowMissing)
 }
 
 func newApplyCommand(o *options) *cobra.Command {
@@ -67,6 +70,7 @@ stays, as long as they reach each other. The next apply completes it.`,
   fabric apply --canary 1              # one host first, then the others
   fabric apply --parallel 1 --keep-going
   fabric apply --allow-missing         # go on without hosts that are down
+  fabric apply --adopt                 # hosts that were made a network by hand
   fabric apply --yes --json | jq '.[] | select(.state != "applied")'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -94,6 +98,7 @@ stays, as long as they reach each other. The next apply completes it.`,
 	flags.BoolVarP(&a.yes, "yes", "y", false, "do not ask")
 	flags.BoolVar(&a.asJSON, "json", false, "print how each host ended as JSON")
 	flags.BoolVar(&a.allowMissing, "allow-missing", false, allowMissingUsage)
+	flags.BoolVar(&a.adopt, "adopt", false, adoptUsage)
 	flags.IntVar(&a.canary, "canary", 0, "apply on `N` hosts first, and on the others once these are well")
 	flags.BoolVar(&a.keepGoing, "keep-going", false, "go on with the other hosts where one fails, and keep what they applied")
 	flags.DurationVar(&a.confirmWithin, "confirm-within", a.confirmWithin, "a host that has applied goes back by itself when it hears nothing for `TIME`")
@@ -156,6 +161,7 @@ func (a *applyFlags) plan(ctx context.Context, l *loaded, f *fleet, stderr io.Wr
 		}
 		return f.planned(ctx, l, s)
 	}
+	l.adopt = a.adopt
 	p, err := f.makePlan(ctx, l, a.allowMissing)
 	if err != nil || len(f.interrupted()) == 0 {
 		return p, err

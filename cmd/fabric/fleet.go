@@ -105,6 +105,9 @@ func reason(host string, err error) string {
 
 // plan works out the plan from what the hosts last answered.
 func (f *fleet) plan(l *loaded) (*plan.Plan, error) {
+	if err := l.adoptRanges(f.observed); err != nil {
+		return nil, err
+	}
 	return plan.New(plan.Input{
 		Topology: l.topology, Graph: l.graph, Lock: l.lock, Observed: f.observed, Missing: f.missing, Programs: f.programs.Sums(),
 	})

@@ -27,12 +27,15 @@ import (
 // loaded is a fabric file with its lock.
 type loaded struct {
 	path     string
+	data     []byte // of the file
 	lockPath string
 	topology *topology.Topology
 	graph    *topology.Graph
 	sum      string    // SHA-256 of the file and what it refers to, hex
 	written  []byte    // the lock as it is on disk
+	former   ipam.Lock // what that says
 	lock     ipam.Lock // with every host of the topology
+	adopt    bool      // take over what was made by hand
 
 	resolved map[string]netip.Addr        // addresses that the file gives as names; resolve looks them up
 	query    func(host string) plan.Query // what to ask a host, of the file or removed from it; resolve makes it
@@ -52,7 +55,7 @@ func load(path string) (*loaded, error) {
 	sum.Write(data)
 	t, graph, err := topology.Parse(path, data, func(rtt string) (map[[2]string]int64, error) { return readRTT(expand(path, rtt), sum) })
 	l := &loaded{
-		path: path, lockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock",
+		path: path, data: data, lockPath: strings.TrimSuffix(path, filepath.Ext(path)) + ".lock",
 		topology: t, graph: graph, sum: hex.EncodeToString(sum.Sum(nil)),
 	}
 	if l.lockPath == path {
@@ -62,19 +65,49 @@ func load(path string) (*loaded, error) {
 	if l.written, readErr = os.ReadFile(l.lockPath); readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
 		return nil, errors.Join(err, readErr)
 	}
-	lock, lockErr := ipam.ParseLock(l.lockPath, l.written)
+	var lockErr error
+	l.former, lockErr = ipam.ParseLock(l.lockPath, l.written)
 	if err := errors.Join(err, lockErr); err != nil {
 		return nil, err
 	}
+	if err := l.assign(nil); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// assign gives every host a range. New hosts keep, of those observed, what
+// they were given by hand.
+func (l *loaded) assign(observed map[string]plan.Observation) error {
+	t := l.topology
 	wants := make([]ipam.Want, 0, len(t.Hosts))
 	for _, h := range t.Hosts {
-		wants = append(wants, ipam.Want{Name: h.Name, Was: h.Was, Weight: h.Weight, Pin: h.Range, SSH: destination(h)})
+		want := ipam.Want{Name: h.Name, Was: h.Was, Weight: h.Weight, Pin: h.Range, SSH: destination(h)}
+		_, known := l.former.Entry(cmp.Or(h.Was, h.Name))
+		if pool, address := observed[h.Name].Adoptable(t.Network); pool.IsValid() && !want.Pin.IsValid() && !known {
+			want.Pin, want.Own = pool, address
+		}
+		wants = append(wants, want)
 	}
-	if l.lock, err = ipam.Assign(t.Network, lock, wants); err != nil {
-		return nil, located(path, data, err)
+	lock, err := ipam.Assign(t.Network, l.former, wants)
+	if err != nil {
+		return located(l.path, l.data, err)
 	}
+	l.lock = lock
 	l.recognizeRenamed()
-	return l, l.orderByID()
+	return l.orderByID()
+}
+
+// adoptRanges assigns the ranges that the observed hosts were given by hand,
+// where they are to be adopted.
+func (l *loaded) adoptRanges(observed map[string]plan.Observation) error {
+	if !l.adopt {
+		return nil
+	}
+	if err := l.assign(observed); err != nil {
+		return fmt.Errorf("%w; the ranges are those that the hosts were given by hand: put those that shall be others into the file as hosts.NAME.range", err)
+	}
+	return nil
 }
 
 // orderByID has the graph prefer hosts as the lock numbers them, where that is not the order of their names, in which the graph
@@ -145,7 +178,12 @@ func (l *loaded) resolve(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	l.topology = t
-	l.query = plan.Queries(t, l.graph)
+	query := plan.Queries(t, l.graph)
+	l.query = func(host string) plan.Query {
+		q := query(host)
+		q.Adopt = l.adopt
+		return q
+	}
 	return nil
 }
 

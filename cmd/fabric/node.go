@@ -11,9 +11,11 @@ import (
 	"log/syslog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/ovsfabric/fabric/dockercfg"
 	"github.com/ovsfabric/fabric/host"
@@ -41,9 +43,8 @@ func newNodeCommand() *cobra.Command {
 to it on standard input and output; started by hand it does nothing.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !serve {
-				fmt.Fprintln(cmd.OutOrStdout(), cmd.Long)
-				return nil
+			if f, ok := cmd.InOrStdin().(*os.File); !serve || ok && term.IsTerminal(int(f.Fd())) {
+				return errByHand
 			}
 			return serveNode(cmd, remove, sum)
 		},
@@ -112,10 +113,13 @@ to it on standard input and output; started by hand it does nothing.`,
 	return c
 }
 
+// errByHand is for whoever has found the program on a host.
+var errByHand = errors.New("this is the host's side of fabric, which the operator's side starts over ssh and talks to. " +
+	"Started by hand it does nothing: fabric plan, on the machine that has the fabric's file, shows what the fabric makes of this host")
+
 func serveNode(cmd *cobra.Command, remove, sum string) error {
 	if remove != "" {
-		// The kernel keeps the program until the process ends.
-		if err := os.RemoveAll(remove); err != nil {
+		if err := removeReceived(remove); err != nil {
 			return err
 		}
 	}
@@ -148,6 +152,23 @@ func serveNode(cmd *cobra.Command, remove, sum string) error {
 	return err
 }
 
+// removeReceived removes the folder that the running program was received
+// into, and no other. The kernel keeps the program until the process ends.
+func removeReceived(folder string) error {
+	running, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	received, err := os.Lstat(filepath.Join(folder, "fabric"))
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(running, received) {
+		return fmt.Errorf("%s does not hold the program that is running, and is left as it is", folder)
+	}
+	return os.RemoveAll(folder)
+}
+
 // hostSide is this machine's part of a fabric, and what a session asks beside it.
 type hostSide struct {
 	*host.Host
@@ -163,6 +184,7 @@ func newHost(fabric string, units *boot.Resource, guard *boot.Guard, log *slog.L
 		Switch:    switchdb,
 		Guard:     guard,
 		Dir:       stateDir,
+		Own:       []string{stateDir, filepath.Dir(templates.HostFile), filepath.Dir(templates.Program)},
 		Lock:      lockFile,
 		Log:       log,
 	}}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ovsfabric/fabric/internal/printable"
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -17,6 +18,7 @@ type planFlags struct {
 	asJSON       bool
 	detailed     bool
 	allowMissing bool
+	adopt        bool
 	out          string // where the plan is saved; "" for nowhere
 	failures     []string
 }
@@ -29,6 +31,20 @@ func (f *planFlags) check() error {
 		return errors.New("--out saves what the hosts look like: it does not go with --offline")
 	case f.offline && f.allowMissing:
 		return errors.New("--offline asks no host: it does not go with --allow-missing")
+	case f.offline && f.adopt:
+		return errors.New("--offline asks no host: it does not go with --adopt")
+	}
+	return checkAdopt(f.adopt, f.allowMissing)
+}
+
+// adoptUsage describes the flag of plan and apply.
+const adoptUsage = "take over what was made by hand for the same purpose: br0 with its tunnels, and Docker's settings"
+
+// checkAdopt keeps a host that does not answer from getting another range
+// than its containers have.
+func checkAdopt(adopt, allowMissing bool) error {
+	if adopt && allowMissing {
+		return errors.New("--adopt takes over the ranges that the hosts have, so all have to answer: it does not go with --allow-missing")
 	}
 	return nil
 }
@@ -74,6 +90,7 @@ No host is asked for that.`,
 	flags.BoolVar(&f.asJSON, "json", false, "print the plan as JSON")
 	flags.BoolVar(&f.detailed, "detailed-exitcode", false, "exit with 2 where there are changes")
 	flags.BoolVar(&f.allowMissing, "allow-missing", false, allowMissingUsage)
+	flags.BoolVar(&f.adopt, "adopt", false, adoptUsage)
 	flags.StringVar(&f.out, "out", "", "save the plan to `FILE`, for fabric apply FILE")
 	_ = c.MarkFlagFilename("out", "json") // the flag is there
 	flags.StringArrayVar(&f.failures, "fail", nil, "show what is left without `host:NAME` or link:A-B; any lists the worst single failures")
@@ -90,6 +107,7 @@ func (f *planFlags) run(cmd *cobra.Command, o *options) error {
 		return err
 	}
 	defer fleet.close()
+	l.adopt = f.adopt
 	var p *plan.Plan
 	if f.offline {
 		p, err = planOffline(l)
@@ -126,7 +144,10 @@ func planOffline(l *loaded) (*plan.Plan, error) {
 }
 
 func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(printable.JSON(data), '\n'))
+	return err
 }

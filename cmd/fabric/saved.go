@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/ovsfabric/fabric/host/file"
+	"github.com/ovsfabric/fabric/internal/printable"
 	"github.com/ovsfabric/fabric/operator/remote"
 	"github.com/ovsfabric/fabric/plan"
 )
@@ -34,7 +35,7 @@ func (f *fleet) save(path string, l *loaded, p *plan.Plan) error {
 		return err
 	}
 	data, err := plan.Saved{
-		Version: ownVersion(), Program: sum, File: l.sum, Lock: l.lockSum(), Resolved: l.resolved,
+		Version: ownVersion(), Program: sum, File: l.sum, Lock: l.lockSum(), Adopt: l.adopt, Resolved: l.resolved,
 		Programs: f.programs.Sums(), Observed: f.observed, Missing: f.missing,
 	}.Bytes(p)
 	if err != nil {
@@ -87,6 +88,10 @@ func readSaved(path string, l *loaded) (*savedPlan, error) {
 	if s.Saved, err = plan.ParseSaved(path, data); err != nil {
 		return nil, err
 	}
+	l.adopt = s.Adopt
+	if err := l.adoptRanges(s.Observed); err != nil {
+		return nil, err
+	}
 	if err := s.fits(l); err != nil {
 		return nil, err
 	}
@@ -102,7 +107,7 @@ func (s *savedPlan) fits(l *loaded) error {
 	}
 	var errs []error
 	differs := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf(format+": run fabric plan --out %s again", append(args, s.path)...))
+		errs = append(errs, errors.New(printable.Line(fmt.Sprintf(format+": run fabric plan --out %s again", append(args, s.path)...))))
 	}
 	if s.Program != sum {
 		differs("%s was made by another fabric: %s (%.12s), and this is %s (%.12s)", s.path, s.Version, s.Program, ownVersion(), sum)

@@ -46,7 +46,7 @@ func (r *Resource) at(path string) string { return filepath.Join(r.root, path) }
 
 // Observe reads the fabric's files and the program's checksum. A file of
 // somebody else in one of their places is an obstacle.
-func (r *Resource) Observe(ctx context.Context, _ plan.Query, o *plan.Observation) error {
+func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observation) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -57,6 +57,9 @@ func (r *Resource) Observe(ctx context.Context, _ plan.Query, o *plan.Observatio
 	o.State.Boot = nil
 	if had.Program != "" || len(had.Files) > 0 {
 		o.State.Boot = &had
+	}
+	if o.Facts.AlsoMadeBy, err = r.alsoMadeBy(q.DockerBridge); err != nil {
+		return err
 	}
 	for _, path := range foreign {
 		o.Obstacles = append(o.Obstacles, plan.Obstacle{

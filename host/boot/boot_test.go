@@ -299,3 +299,26 @@ func (h *host) inodes(t *testing.T) map[string]uint64 {
 	}
 	return inodes
 }
+
+func TestLinesOfOthersThatMakeTheBridgesAtBootAreFound(t *testing.T) {
+	h := newHost(t)
+	for path, content := range map[string]string{
+		"/etc/network/interfaces":           "# iface br0 inet manual\nauto br0=br0\niface br0 inet manual\niface br01 inet manual\n\tmtu 1462\n iface docker0 inet static\n",
+		"/etc/network/interfaces.d/eth0":    "iface eth0 inet dhcp\n",
+		"/etc/systemd/network/1.netdev":     "[NetDev]\nName = docker0\n",
+		"/etc/systemd/network/2.network":    "[Match]\nName=docker0\n",
+		"/etc/netplan/01.yaml":              "network:\n  bridges:\n    br0: {}\n",
+		"/etc/network/interfaces.d/sub/br0": "iface br0 inet manual\n",
+	} {
+		h.mkdir(t, filepath.Dir(path))
+		h.put(t, path, content)
+	}
+	var o plan.Observation
+	if err := h.Observe(t.Context(), plan.Query{DockerBridge: "docker0"}, &o); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"/etc/netplan/01.yaml:3", "/etc/network/interfaces:3", "/etc/network/interfaces:6", "/etc/systemd/network/1.netdev:2"}
+	if diff := cmp.Diff(want, o.Facts.AlsoMadeBy); diff != "" {
+		t.Error(diff)
+	}
+}

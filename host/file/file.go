@@ -114,6 +114,29 @@ func Remove(path string) error {
 	return SyncDir(filepath.Dir(path))
 }
 
+// Guard says why what is in a folder cannot be trusted: it is not a folder, or
+// somebody other than root and this process's user may write in it. A folder
+// that does not exist is no error.
+func Guard(dir string) error {
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a folder", dir)
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to the user %d", dir, owner.Uid)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s can be written by others than its owner (mode %04o)", dir, info.Mode().Perm())
+	}
+	return nil
+}
+
 // resolve follows a symbolic link at path.
 func resolve(path string) (string, error) {
 	info, err := os.Lstat(path)

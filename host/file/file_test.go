@@ -1,9 +1,11 @@
 package file
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -144,4 +146,29 @@ func names(t *testing.T, dir string) []string {
 		names = append(names, e.Name())
 	}
 	return names
+}
+
+func TestAFolderThatOthersMayWriteInIsNotTrusted(t *testing.T) {
+	top := t.TempDir()
+	path := func(name string) string { return filepath.Join(top, name) }
+	for name, mode := range map[string]fs.FileMode{"own": 0o755, "group": 0o775, "others": 0o777} {
+		if err := errors.Join(os.Mkdir(path(name), mode), os.Chmod(path(name), mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink(path("own"), path("link")), os.WriteFile(path("file"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"missing": "", "own": "", "group": "can be written by others than its owner (mode 0775)",
+		"others": "can be written by others than its owner (mode 0777)", "link": "is not a folder", "file": "is not a folder",
+	} {
+		got := ""
+		if err := Guard(path(name)); err != nil {
+			got = strings.TrimPrefix(err.Error(), path(name)+" ")
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
 }

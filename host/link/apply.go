@@ -309,7 +309,11 @@ func (h rtnl) release() error {
 				stays = append(stays, a.prefix)
 			}
 		}
-		if len(stays) == 0 && !hasMembers(bridge, links) {
+		used6, err := h.hasIPv6(bridge)
+		if err != nil {
+			return err
+		}
+		if len(stays) == 0 && !used6 && !hasMembers(bridge, links) {
 			if err := h.LinkDel(bridge); err != nil {
 				return fmt.Errorf("delete bridge %s: %w", bridge.Attrs().Name, err)
 			}
@@ -324,6 +328,16 @@ func (h rtnl) release() error {
 		}
 	}
 	return nil
+}
+
+// hasIPv6 tells whether somebody has given the link an IPv6 address; the
+// link-local one is the kernel's.
+func (h rtnl) hasIPv6(l netlink.Link) (bool, error) {
+	list, err := dump(func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_V6) })
+	if err != nil {
+		return false, fmt.Errorf("list addresses of %s: %w", l.Attrs().Name, err)
+	}
+	return slices.ContainsFunc(list, func(a netlink.Addr) bool { return !a.IP.IsLinkLocalUnicast() }), nil
 }
 
 // hasMembers tells whether links hold a member of the bridge other than the

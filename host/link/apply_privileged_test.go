@@ -218,6 +218,18 @@ func TestReleaseDeletesTheBridge(t *testing.T) {
 	}
 }
 
+func TestReleaseKeepsABridgeThatSomebodyGaveAnIPv6Address(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	want := demo()
+	apply(t, &want)
+	addAddress(t, "docker0", "fd77::1/64")
+	apply(t, nil)
+	if !exists(t, "docker0") {
+		t.Error("docker0 is gone, and the address with it")
+	}
+}
+
 func TestRejoinAfterTheSwitchCameBack(t *testing.T) {
 	namespace(t)
 	addTAP(t, plan.BridgeName)

@@ -97,6 +97,11 @@ func TestObstacles(t *testing.T) {
 			addAddress(t, "docker0", "172.17.0.1/16")
 			addAddress(t, "docker0", "192.168.5.1/24")
 		}, "second address, 192.168.5.1/24"},
+		{"the fabric's docker0 has a second address", func(t *testing.T) {
+			must(t, netlink.LinkSetAlias(addBridge(t, "docker0"), "fabric=demo 172.17.64.1/16"))
+			addAddress(t, "docker0", "192.168.5.1/24")
+			addAddress(t, "docker0", "172.17.64.1/16")
+		}, ""},
 		{"docker0 is another fabric's", func(t *testing.T) {
 			must(t, netlink.LinkSetAlias(addBridge(t, "docker0"), "fabric=other 172.17.64.1/16"))
 		}, "docker0 belongs to fabric other"},

@@ -53,6 +53,11 @@ func (s snapshot) bridgeObstacles(q plan.Query) []plan.Obstacle {
 	}
 	had := s.on(bridge)
 	chosen := choose(had, m.addresses, q.Network)
+	// dockerd keeps to its bip on docker0; on any other bridge it may take
+	// the wrong address.
+	if marked && m.owner == q.Fabric && q.DockerBridge == "docker0" {
+		return found
+	}
 	for _, p := range had {
 		if p == chosen || q.Network.Contains(p.Addr()) || slices.Contains(m.addresses, p) {
 			continue

@@ -14,8 +14,8 @@ func TestARequestHasExactlyOneMember(t *testing.T) {
 		{},
 		{Ping: &wire.PingRequest{}, Tree: &wire.TreeRequest{}},
 	} {
-		if _, err := new(Prober).Do(t.Context(), req); !errors.Is(err, wire.ErrNotOneProbe) {
-			t.Errorf("error %v, want %v", err, wire.ErrNotOneProbe)
+		if _, err := new(Prober).Do(t.Context(), req); !errors.Is(err, wire.ErrNotOne) {
+			t.Errorf("error %v, want %v", err, wire.ErrNotOne)
 		}
 	}
 }

@@ -32,13 +32,16 @@ type ProbeResult struct {
 	ContainerStart *ContainerStartResult `json:"container_start,omitempty"`
 }
 
-// ErrNotOneProbe is what Validate returns for a request without exactly one
+// ErrNotOne is what Validate returns for a request without exactly one
 // member.
-var ErrNotOneProbe = errors.New("a probe request has exactly one member")
+var ErrNotOne = errors.New("has exactly one member")
 
 // Validate says whether exactly one member is set.
-func (r ProbeRequest) Validate() error {
-	members := reflect.ValueOf(r)
+func (r ProbeRequest) Validate() error { return oneMember("a probe request", r) }
+
+// oneMember looks at a struct of pointers.
+func oneMember(what string, request any) error {
+	members := reflect.ValueOf(request)
 	set := 0
 	for i := range members.NumField() {
 		if !members.Field(i).IsNil() {
@@ -46,7 +49,7 @@ func (r ProbeRequest) Validate() error {
 		}
 	}
 	if set != 1 {
-		return fmt.Errorf("%w, this one has %d: do both sides run the same build of fabric?", ErrNotOneProbe, set)
+		return fmt.Errorf("%s %w, this one has %d: do both sides run the same build of fabric?", what, ErrNotOne, set)
 	}
 	return nil
 }

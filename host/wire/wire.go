@@ -8,6 +8,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,9 +22,13 @@ import (
 // build; the version guards against a mistake in that.
 const Version = 1
 
-// MaxMessage bounds one message, in bytes: far above what a host with the
-// most ports that a spanning tree can number has to say.
-const MaxMessage = 16 << 20
+// What bounds one message: twice what an apply has to say to a host with the
+// most ports that a spanning tree can number. A value of two bytes can become
+// one of two hundred in memory, so the values are counted too.
+const (
+	MaxMessage = 8 << 20 // bytes
+	MaxValues  = 1 << 19 // members of objects and elements of arrays
+)
 
 // Hello is the first thing that the host's side says.
 type Hello struct {
@@ -49,6 +54,9 @@ type Request struct {
 	Recover *Empty        `json:"recover,omitempty"` // finish what an interrupted apply left
 	Probe   *ProbeRequest `json:"probe,omitempty"`
 }
+
+// Validate says whether exactly one member is set.
+func (r Request) Validate() error { return oneMember("a request", r) }
 
 // Empty is a request without arguments.
 type Empty struct{}
@@ -83,7 +91,8 @@ type Error struct {
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
-// ErrTooLong means that the other side sent a message over MaxMessage.
+// ErrTooLong means that the other side sent a message over MaxMessage or
+// MaxValues.
 var ErrTooLong = errors.New("a message is longer than the protocol allows")
 
 // Conn reads and writes messages, one JSON value a line. It is for one
@@ -97,9 +106,7 @@ type Conn struct {
 // NewConn makes a Conn of a byte stream in each direction.
 func NewConn(r io.Reader, w io.Writer) *Conn {
 	in := &bounded{r: r}
-	dec := json.NewDecoder(in)
-	dec.DisallowUnknownFields()
-	return &Conn{enc: json.NewEncoder(w), in: in, dec: dec}
+	return &Conn{enc: json.NewEncoder(w), in: in, dec: json.NewDecoder(in)}
 }
 
 // Send writes one message.
@@ -116,13 +123,28 @@ func (c *Conn) Receive(message any) error {
 	// The decoder reads ahead, so the bound counts from where it has
 	// decoded to, not from what it has read.
 	c.in.end = c.dec.InputOffset() + MaxMessage
-	if err := c.dec.Decode(message); err != nil {
+	var data json.RawMessage
+	if err := c.dec.Decode(&data); err != nil {
 		if err == io.EOF {
 			return err
 		}
 		return fmt.Errorf("receive: %w", err)
 	}
+	if values(data) > MaxValues {
+		return fmt.Errorf("receive: %w", ErrTooLong)
+	}
+	strict := json.NewDecoder(bytes.NewReader(data))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(message); err != nil {
+		return fmt.Errorf("receive: %w", err)
+	}
 	return nil
+}
+
+// values is at least how many values a JSON text has: one before each comma,
+// and one more in each object and array. Those within strings are counted too.
+func values(data []byte) int {
+	return 1 + bytes.Count(data, []byte{','}) + bytes.Count(data, []byte{'{'}) + bytes.Count(data, []byte{'['})
 }
 
 // bounded fails to read past an offset in the stream.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -11,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/plan"
+	"github.com/ovsfabric/fabric/topology"
 )
 
 // progressOf makes a Reply whose line is size bytes long, the newline not
@@ -151,9 +154,65 @@ func TestAProbeRequestHasExactlyOneMember(t *testing.T) {
 		"two":  {wire.ProbeRequest{Tree: tree, ARP: arp}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := tc.req.Validate(); (err == nil) != tc.ok || err != nil && !errors.Is(err, wire.ErrNotOneProbe) {
+			if err := tc.req.Validate(); (err == nil) != tc.ok || err != nil && !errors.Is(err, wire.ErrNotOne) {
 				t.Errorf("Validate() = %v", err)
 			}
 		})
+	}
+}
+
+func TestARequestHasExactlyOneMember(t *testing.T) {
+	empty := &wire.Empty{}
+	for name, tc := range map[string]struct {
+		req wire.Request
+		ok  bool
+	}{
+		"none": {wire.Request{}, false},
+		"one":  {wire.Request{Abort: empty}, true},
+		"two":  {wire.Request{Abort: empty, Confirm: empty}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := tc.req.Validate(); (err == nil) != tc.ok || err != nil && !errors.Is(err, wire.ErrNotOne) {
+				t.Errorf("Validate() = %v", err)
+			}
+		})
+	}
+}
+
+func TestAMessageOfVeryManyValuesIsRefusedBeforeItTakesUpMemory(t *testing.T) {
+	message := `{"probe":{"ping":[` + strings.Repeat("{},", wire.MaxMessage/3-100) + `{}]}}`
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var got wire.Reply
+	err := wire.NewConn(strings.NewReader(message), nil).Receive(&got)
+	runtime.ReadMemStats(&after)
+	if !errors.Is(err, wire.ErrTooLong) {
+		t.Errorf("%v, want ErrTooLong", err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 6*wire.MaxMessage {
+		t.Errorf("%d bytes were allocated for a message of %d", took, len(message))
+	}
+}
+
+func TestAnApplyToTheHostWithTheMostPortsFits(t *testing.T) {
+	longest := strings.Repeat("h", 63)
+	state := plan.HostState{OVS: &plan.OVS{}}
+	for range topology.RSTP.MaxPorts() {
+		state.OVS.Ports = append(state.OVS.Ports, plan.Port{
+			Name: longest[:15], Type: "geneve",
+			OtherConfig: map[string]string{"rstp-port-num": "4095", "rstp-path-cost": "65535"},
+			ExternalIDs: map[string]string{plan.OwnerKey: longest[:32], plan.PeerKey: longest},
+			Options:     map[string]string{"remote_ip": "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "key": "16777215", "dst_port": "65535", "csum": "true"},
+			BFD:         map[string]string{"enable": "true", "min_rx": "100", "min_tx": "100"},
+		})
+	}
+	var sent bytes.Buffer
+	if err := wire.NewConn(nil, &sent).Send(wire.Request{Apply: &wire.ApplyRequest{From: state, Want: state}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", sent.Len())
+	var got wire.Request
+	if err := wire.NewConn(&sent, nil).Receive(&got); err != nil {
+		t.Fatal(err)
 	}
 }

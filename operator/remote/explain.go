@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // causes maps what ssh, sudo and shells print to what it means. The first
@@ -67,14 +68,15 @@ func (s *Session) explain(t Target, err error) error {
 	return &Error{Host: t.Name, Reason: "ssh failed (" + lastLine(said) + ")", Cure: "try by hand: " + t.command(), Err: err}
 }
 
-// command is what a user would type to log in where fabric does.
+// command is what a user would type to log in where fabric does, but for the
+// path to the key, which is nobody else's business.
 func (t Target) command() string {
 	words := []string{"ssh"}
 	if t.Config != "" {
-		words = append(words, "-F", t.Config)
+		words = append(words, "-F", quote(t.Config))
 	}
 	if t.Identity != "" {
-		words = append(words, "-i", t.Identity)
+		words = append(words, "-i", "IDENTITY")
 	}
 	if t.Port != 0 {
 		words = append(words, "-p", strconv.Itoa(t.Port))
@@ -83,7 +85,17 @@ func (t Target) command() string {
 	if t.User != "" {
 		login = t.User + "@" + t.Address
 	}
-	return strings.Join(append(words, login), " ")
+	return strings.Join(append(words, quote(login)), " ")
+}
+
+// quote has a shell take a word as it is.
+func quote(word string) string {
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("@%_+=:,./-", r)
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // known is the host's name in known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE

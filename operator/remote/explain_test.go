@@ -1,8 +1,10 @@
 package remote
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 )
 
@@ -64,8 +66,38 @@ func TestAHostThatRefusesHasAnswered(t *testing.T) {
 }
 
 func TestTheCommandToTryIsTheOneThatFabricUses(t *testing.T) {
-	target := Target{Address: "h1", User: "ops", Port: 2222, Identity: "/keys/id", Config: "/etc/fabric/ssh"}
-	if got, want := target.command(), "ssh -F /etc/fabric/ssh -i /keys/id -p 2222 ops@h1"; got != want {
+	target := Target{Address: "h1", User: `CORP\ops`, Port: 2222, Identity: "/keys/id", Config: "/etc/my fabric/it's"}
+	if got, want := target.command(), `ssh -F '/etc/my fabric/it'\''s' -i IDENTITY -p 2222 'CORP\ops@h1'`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestThePathToAKeyIsNotRepeated(t *testing.T) {
+	target := Target{Name: "h1", Address: "192.0.2.11", Identity: "/home/ops/.ssh/rarely_used"}
+	for _, said := range []string{
+		"Warning: Identity file /home/ops/.ssh/rarely_used not accessible: No such file or directory.",
+		`Load key "/home/ops/.ssh/rarely_used": invalid format`,
+		"ops@192.0.2.11: Permission denied (publickey).",
+		"",
+	} {
+		stderr := &tail{secret: target.Identity}
+		fmt.Fprintln(stderr, said)
+		s := &Session{stderr: stderr}
+		for err := s.explain(target, io.EOF); err != nil; err = errors.Unwrap(err) {
+			if strings.Contains(err.Error(), "rarely_used") {
+				t.Errorf("%q becomes %q", said, err)
+			}
+		}
+		if lost := s.lost(t.Context(), io.EOF).Error(); strings.Contains(lost, "rarely_used") {
+			t.Errorf("%q becomes %q", said, lost)
+		}
+	}
+}
+
+func TestWhatAHostSaysOnStderrIsHarmless(t *testing.T) {
+	s := &Session{stderr: &tail{buf: []byte("sudo: \x1b]0;owned\a\x9b2J")}}
+	want := `h1: ssh failed (sudo: \x1b]0;owned\x07` + "\ufffd" + `2J): try by hand: ssh 192.0.2.11`
+	if got := s.explain(Target{Name: "h1", Address: "192.0.2.11"}, io.EOF).Error(); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

@@ -13,12 +13,15 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/printable"
+	"github.com/ovsfabric/fabric/internal/sshword"
 )
 
 // Target is where a host is and how to get in. What is zero is left to
@@ -75,6 +78,9 @@ func Unanswered(err error) bool {
 // host's architecture there, sending it first if the host lacks it. Where ctx
 // ends first, Dial ends at once; afterwards ctx has no hold on the session.
 func Dial(ctx context.Context, t Target, programs *Programs) (*Session, error) {
+	if err := t.check(); err != nil {
+		return nil, err
+	}
 	cmd := exec.Command("ssh", sshArgs(t)...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -84,7 +90,7 @@ func Dial(ctx context.Context, t Target, programs *Programs) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{Host: t.Name, stdin: stdin, stderr: &tail{}}
+	s := &Session{Host: t.Name, stdin: stdin, stderr: &tail{secret: t.Identity}}
 	cmd.Stderr = s.stderr
 	cmd.WaitDelay = lastWords // what ssh starts for itself may hold stderr open for longer
 	separateGroup(cmd)
@@ -117,11 +123,25 @@ func (s *Session) end() {
 	_ = s.wait() // start's error is the one to tell
 }
 
+// check refuses what could become an option, or part of a shell command, on
+// its way through ssh. A file has been checked already; a lock has not.
+func (t Target) check() error {
+	if !sshword.Host(t.Address) || t.User != "" && !sshword.User(t.User) {
+		return &Error{Host: t.Name, Reason: "its address or user is nothing that ssh can be given", Cure: "correct ssh= of the host in the lock"}
+	}
+	if t.Identity != "" && !sshword.Path(t.Identity) {
+		return &Error{Host: t.Name, Reason: "ssh would replace a part of the path to its key", Cure: "move the fabric's file or the key to where the path has no % and $"}
+	}
+	return nil
+}
+
 // sshArgs has nothing of the file in it that a shell would see: the remote
-// command is a constant.
+// command is a constant. Host keys are checked as the user's own
+// configuration says; BatchMode has an unknown one refused. The user's agent
+// stays here, whatever the configuration has: a host is not trusted with it.
 func sshArgs(t Target) []string {
 	args := []string{
-		"-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
+		"-T", "-a", "-x", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
 		"-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", // whatever the user's configuration has for people
 		"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
 	}
@@ -150,6 +170,9 @@ func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) er
 		return &Error{Host: s.Host, Reason: "it runs " + system, Cure: "fabric works on Linux hosts"}
 	}
 	s.Arch = goArch(fields[1])
+	if !architecture.MatchString(s.Arch) {
+		return &Error{Host: s.Host, Reason: "it does not say what machine it is", Cure: "see what uname -m prints there"}
+	}
 	program, err := programs.For(s.Arch)
 	if err != nil {
 		return &Error{
@@ -183,7 +206,7 @@ func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) er
 		return err
 	}
 	if hello.Version != wire.Version || hello.Program != program.Sum {
-		return fmt.Errorf("the host runs another build of fabric (%.12s, protocol %d) than it was sent (%.12s, protocol %d)",
+		return fmt.Errorf("the host runs another build of fabric (%.12q, protocol %d) than it was sent (%.12q, protocol %d)",
 			hello.Program, hello.Version, program.Sum, wire.Version)
 	}
 	return s.conn.Send(wire.Start{Fabric: fabric, Operator: operator()})
@@ -216,7 +239,7 @@ func expect(r *bufio.Reader, marker string) ([]string, error) {
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return nil, err
 		}
-		if words := strings.Fields(string(line)); begins && len(words) > 0 && words[0] == marker {
+		if words := strings.Fields(printable.Text(string(line))); begins && len(words) > 0 && words[0] == marker {
 			return words[1:], nil
 		}
 		begins = err == nil
@@ -224,6 +247,9 @@ func expect(r *bufio.Reader, marker string) ([]string, error) {
 	}
 	return nil, errors.New("the host's login scripts print without end")
 }
+
+// architecture is what Go and uname(1) call one. It becomes part of a path.
+var architecture = regexp.MustCompile(`^[a-z0-9_]{1,32}$`)
 
 func goArch(machine string) string {
 	switch machine {
@@ -254,6 +280,7 @@ func (s *Session) Call(ctx context.Context, req wire.Request, progress func(stri
 		if err := s.conn.Receive(&reply); err != nil {
 			return wire.Reply{}, s.lost(ctx, err)
 		}
+		reply.Clean()
 		switch {
 		case reply.Progress != "":
 			if progress != nil {
@@ -300,10 +327,12 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// tail keeps the end of what was written to it.
+// tail keeps the end of what was written to it, which is ssh's words and the
+// host's.
 type tail struct {
-	mu  sync.Mutex
-	buf []byte
+	secret string // what it does not repeat, if anything
+	mu     sync.Mutex
+	buf    []byte
 }
 
 const tailSize = 8 << 10
@@ -321,5 +350,9 @@ func (t *tail) Write(p []byte) (int, error) {
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return strings.TrimSpace(string(t.buf))
+	said := string(t.buf)
+	if t.secret != "" {
+		said = strings.ReplaceAll(said, t.secret, "IDENTITY")
+	}
+	return printable.Text(strings.TrimSpace(said))
 }

@@ -87,9 +87,13 @@ func TestStartRefusesWhatItCannotWorkWith(t *testing.T) {
 			"fabric-host Linux riscv64\n",
 			"h1: this machine has no fabric for riscv64: build it (GOARCH=riscv64) and put it beside this one as fabric-linux-riscv64",
 		},
+		"a machine that is a path": {
+			"fabric-host Linux x/../../../etc/shadow\n",
+			"h1: it does not say what machine it is: see what uname -m prints there",
+		},
 		"another build": {
 			"fabric-host Linux " + machine() + "\nfabric-program present\n" + `{"version":1,"program":"0123456789abcdef"}` + "\n",
-			"the host runs another build of fabric (0123456789ab, protocol 1) than it was sent (1310ca2c8932, protocol 1)",
+			"the host runs another build of fabric (\"0123456789ab\", protocol 1) than it was sent (\"1310ca2c8932\", protocol 1)",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,85 @@
+package plan_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// byHand is a bridge that somebody made, with tunnels to two hosts.
+func byHand(kind string) *plan.OVS {
+	return &plan.OVS{Name: "br0", STP: true, Ports: []plan.Port{
+		{Name: "t1", Type: kind, Options: map[string]string{"remote_ip": "192.0.2.12"}},
+		{Name: "t2", Type: kind, Options: map[string]string{"remote_ip": "192.0.2.13"}},
+	}}
+}
+
+func portNames(o *plan.OVS) []string {
+	var names []string
+	for _, p := range o.Ports {
+		names = append(names, p.Name+" to "+p.ExternalIDs[plan.PeerKey])
+	}
+	return names
+}
+
+func TestAnAdoptedTunnelKeepsItsName(t *testing.T) {
+	for kind, want := range map[string][]string{
+		"vxlan": {"t1 to h2", "t2 to h3"},
+		"gre":   {"vx-h2 to h2", "vx-h3 to h3"},
+	} {
+		in := input(t, threeHosts)
+		in.Observed = map[string]plan.Observation{"h1": {State: plan.HostState{OVS: byHand(kind)}}}
+		desired := makePlan(t, in).Hosts[0].Desired
+		if diff := cmp.Diff(want, portNames(desired.OVS)); diff != "" {
+			t.Errorf("%s: %s", kind, diff)
+		}
+		in.Observed = map[string]plan.Observation{"h1": {State: desired}}
+		if diff := cmp.Diff(want, portNames(makePlan(t, in).Hosts[0].Desired.OVS)); diff != "" {
+			t.Errorf("%s, once adopted: %s", kind, diff)
+		}
+	}
+}
+
+func TestANameThatAnotherPortIsToHaveIsNotKept(t *testing.T) {
+	ovs := byHand("vxlan")
+	ovs.Ports[0].Name = "vx-h3"
+	ovs.Ports = ovs.Ports[:1]
+	in := input(t, threeHosts)
+	in.Observed = map[string]plan.Observation{"h1": {State: plan.HostState{OVS: ovs}}}
+	if diff := cmp.Diff([]string{"vx-h2 to h2", "vx-h3 to h3"}, portNames(makePlan(t, in).Hosts[0].Desired.OVS)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWhatIsKeptOfAHostMadeByHand(t *testing.T) {
+	network := netip.MustParsePrefix("172.17.0.0/16")
+	links := &plan.Links{Address: netip.MustParsePrefix("172.17.64.5/16")}
+	for name, tc := range map[string]struct {
+		docker *plan.Docker
+		pool   string
+	}{
+		"no Docker of theirs":   {nil, "invalid Prefix"},
+		"the fabric's":          {&plan.Docker{Config: plan.DockerConfig{FixedCIDR: "172.17.64.0/18"}}, "invalid Prefix"},
+		"a part of the network": {&plan.Docker{Foreign: true, Config: plan.DockerConfig{FixedCIDR: "172.17.64.0/18"}}, "172.17.64.0/18"},
+		"the whole network":     {&plan.Docker{Foreign: true, Config: plan.DockerConfig{FixedCIDR: "172.17.0.0/16"}}, "invalid Prefix"},
+		"another network":       {&plan.Docker{Foreign: true, Config: plan.DockerConfig{FixedCIDR: "10.0.0.0/24"}}, "invalid Prefix"},
+		"nonsense":              {&plan.Docker{Foreign: true, Config: plan.DockerConfig{FixedCIDR: "\x1b"}}, "invalid Prefix"},
+	} {
+		pool, address := plan.Observation{State: plan.HostState{Docker: tc.docker, Links: links}}.Adoptable(network)
+		if pool.String() != tc.pool || pool.IsValid() != address.IsValid() {
+			t.Errorf("%s: %s and %s, want %s", name, pool, address, tc.pool)
+		}
+	}
+}
+
+func TestTakingKeysOverAloneRestartsNothing(t *testing.T) {
+	ours := plan.Docker{Config: plan.DockerConfig{BIP: "172.17.0.1/16"}}
+	theirs := ours
+	theirs.Foreign = true
+	if plan.RestartsDocker(&theirs, &ours) {
+		t.Error("dockerd is restarted, and would run as it does")
+	}
+}
