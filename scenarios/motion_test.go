@@ -28,6 +28,7 @@ var motions = []motion{
 	{"another root", "1234", "graph: {strategy: mesh}\ntree: {root: h2, backup: h1}\n", true},
 	{"the root again", "1234", meshed, true},
 	{"cost", "1234", meshed + "links: [{between: [h1, h3], cost: 20000}]\n", true},
+	{"the cost again", "1234", meshed, true},
 	{"a tunnel of the tree goes", "1234", "graph: {strategy: ring}\ntree: {root: h1, backup: h2}\n", true},
 	{"a better tunnel comes", "1234", meshed, true},
 	{"another tunnel type", "1234", meshed + "tunnel: {type: geneve}\n", true},
