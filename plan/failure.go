@@ -75,8 +75,8 @@ const handshake = 50
 //     bfdMultiple × interval + hops × handshake.
 //     Where the root is lost and a loop remains, news of it go round, better than the truth by the old root's identifier,
 //     until their message age reaches age (17.21.23), at a hop a second once a port has sent as many as it may
-//     (transmit hold count, 17.13.12). Ports that changed their roles meanwhile may have missed the handshake and wait two hellos. No
-//     run of Open vSwitch in meshes of 4, 5 and 8 took longer than 3 × age + 3 × hello: docs/adr/0009.
+//     (transmit hold count, 17.13.12). Ports that changed their roles meanwhile may have missed the handshake and wait two hellos. Open
+//     vSwitch took at most 3 × age + 3 × hello in meshes of 4, 5 and 8, but for one run that took 2 s longer: docs/adr/0011.
 //   - STP: a tunnel has no carrier to lose, so that what a port knows of the root has to become defaultMaxAge old (802.1D-1998 8.7.4)
 //     before another port is chosen, and that one listens and learns, forwardDelay each, before it forwards (8.7.5):
 //     defaultMaxAge + 2 × forwardDelay.
