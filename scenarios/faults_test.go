@@ -46,10 +46,22 @@ const (
 	atPlan      = "the question whether to apply" // the plan is made
 	atGuard     = "the guard's program is there"
 	atWritten   = "the journal is there"
-	atSettle    = "the host waits for its confirmation"
+	atSettle    = "the host waits for its confirmation" // or for the next step
 	atConfirmed = "the journal is gone"
 	atEnd       = "the command has ended"
 )
+
+// andThen stands between two moments of which the second is meant. A change is
+// made in steps: only the last one stops dockerd.
+const andThen = ", and then "
+
+func afterStop(at ...string) []string {
+	later := make([]string, len(at))
+	for i := range at {
+		later[i] = atStop + andThen + at[i]
+	}
+	return later
+}
 
 var (
 	moments    = []string{atJournal, atStop, atSwitch, atLinks, atBoot, atDocker, atCheck, atSettle}
@@ -71,42 +83,45 @@ func each(op, fault string, want outcome, at ...string) []faultCase {
 var faultCases = slices.Concat(
 	each("first", killNode, asBefore, moments...),
 	each("change", killNode, asBefore, moments...),
+	each("change", killNode, asBefore, afterStop(atSwitch, atLinks, atBoot, atDocker, atCheck, atSettle)...),
 	each("destroy", killNode, asBefore, goingAway...),
 	each("first", killNode, asBefore, atWritten),
 	each("first", killNode, asWanted, atConfirmed),
 	each("first", killNodeAndReboot, asBefore, atGuard),
 	each("first", killController, asBefore, inTheMidst...),
-	each("change", killController, asBefore, atSwitch, atCheck, atSettle),
+	each("change", killController, asBefore, atSwitch, atSettle),
+	each("change", killController, asBefore, afterStop(atCheck)...),
 	each("first", powerCut, asBefore, moments[1:]...),
 	each("first", powerCut, asBefore, atWritten),
-	each("change", powerCut, asBefore, atStop, atSwitch, atBoot, atDocker, atSettle),
+	each("change", powerCut, asBefore, atStop, atSwitch, atSettle),
+	each("change", powerCut, asBefore, afterStop(atBoot, atDocker, atSettle)...),
 	each("destroy", powerCut, asBefore, atLinks, atDocker),
 	each("first", powerCut, asWanted, atConfirmed, atEnd),
 	each("first", reboot, asBefore, atStop, atDocker, atSettle),
-	each("change", reboot, asBefore, atDocker),
+	each("change", reboot, asBefore, afterStop(atDocker)...),
 	each("first", killWatch, asBefore, atLinks, atSettle),
-	each("change", killWatch, asBefore, atDocker),
+	each("change", killWatch, asBefore, afterStop(atDocker)...),
 	each("first", powerCutWhileGoingBack, asBefore, atDocker, atSettle),
-	each("change", powerCutWhileGoingBack, asBefore, atCheck),
+	each("change", powerCutWhileGoingBack, asBefore, afterStop(atCheck)...),
 	each("first", powerCutAtBoot, asBefore, atDocker),
-	each("change", powerCutAtBoot, asBefore, atDocker),
+	each("change", powerCutAtBoot, asBefore, afterStop(atDocker)...),
 	each("first", cut, asBefore, atDocker, atSettle),
 	each("change", cut, asBefore, atStop),
 	each("first", shortCut, asWanted, atDocker),
 	each("first", stopSwitch, asBefore, atStop),
-	each("first", stopSwitch, either, atLinks), // it may be back before br0 is given up
-	each("change", stopSwitch, asBefore, atDocker),
-	each("first", hangDatabase, asBefore, atSwitch),
+	each("first", stopSwitch, either, atLinks),                 // it may be back before br0 is given up
+	each("change", stopSwitch, either, afterStop(atDocker)...), // it may be back before it is looked for
+	each("first", hangDatabase, either, atSwitch),              // the switch may have been changed already
 	each("change", hangDatabase, asBefore, atStop),
 	each("first", killSwitch, either, atDocker),
 	each("first", hangDocker, asBefore, atJournal),
-	each("change", hangDocker, either, atSettle),
+	each("change", hangDocker, either, afterStop(atSettle)...),
 	each("first", dockerRefuses, asBefore, atDocker),
-	each("change", dockerRefuses, asBefore, atDocker),
+	each("change", dockerRefuses, asBefore, afterStop(atDocker)...),
 	each("first", diskFull, asBefore, atStop, atDocker),
 	each("first", noRoomForGuard, asBefore, atJournal),
 	each("first", readOnlyEtc, asBefore, atJournal, atBoot, atDocker),
-	each("change", readOnlyEtc, asBefore, atSwitch),
+	each("change", readOnlyEtc, asBefore, afterStop(atSwitch)...),
 	each("first", foreignBridge, asBefore, atPlan),
 	each("change", foreignPort, asWanted, atPlan, atSwitch),
 	each("destroy", foreignPort, asBefore, atPlan),

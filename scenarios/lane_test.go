@@ -63,7 +63,7 @@ var laneHosts = []struct {
 	hosts []string
 }{
 	{"", []string{"h11"}}, {"", []string{"h12"}}, {"", []string{"h13"}},
-	{"first", []string{"h21", "h22"}}, {"first", []string{"h31", "h32"}},
+	{"first", []string{"h21", "h22"}}, {"first", []string{"h31", "h32"}}, {"first", []string{"h41", "h42"}},
 }
 
 // bootLanes boots the hosts of all lanes, and looks at what their ops make of

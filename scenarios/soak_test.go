@@ -21,7 +21,7 @@ var soakFaults = []string{
 }
 
 // soakMoments are those of each op.
-var soakMoments = map[string][]string{"first": moments[1:], "change": moments[1:], "destroy": goingAway}
+var soakMoments = map[string][]string{"first": moments[1:], "change": slices.Concat(moments[1:], afterStop(moments[2:]...)), "destroy": goingAway}
 
 // TestSoak has random faults strike at random moments for as long as SOAK says
 // (30m). SOAK_SEED repeats a run's choice of them.

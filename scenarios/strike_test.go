@@ -23,8 +23,8 @@ import (
 // A strike is a fabric command that is stopped at a moment: the host's side
 // by SIGSTOP, as soon as the operator's side tells the moment. So nothing in
 // fabric has to know of tests; where the host's side has gone on meanwhile, it
-// is the next moment. What waits for the operator's side is tried with that
-// one stopped.
+// is the next moment. Where the operator's side could confirm meanwhile, that
+// one is stopped first, and the host's log tells the moment.
 type strike struct {
 	l      *lane
 	cmd    *exec.Cmd
@@ -33,6 +33,7 @@ type strike struct {
 	ended  chan struct{}
 
 	mu       sync.Mutex
+	before   string // what stderr says first, or ""
 	moment   string // what stderr says then; "" where it does not
 	operator bool   // it is the operator's side that is stopped
 	reached  chan struct{}
@@ -51,10 +52,17 @@ func (l *lane) begin(args []string, at string) *strike {
 	case atPlan:
 		s.moment = "[y/N]"
 		args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--yes" })
-	case atSettle:
-		s.moment, s.operator = l.hosts[0]+": "+atCheck, true
 	default:
-		s.moment = l.hosts[0] + ": " + at
+		before, moment, found := strings.Cut(at, andThen)
+		if !found {
+			before, moment = "", at
+		} else {
+			s.before = l.hosts[0] + ": " + before
+		}
+		if moment == atCheck || moment == atSettle {
+			moment, s.operator = atDocker, true
+		}
+		s.moment = l.hosts[0] + ": " + moment
 	}
 	s.cmd = l.command(args...)
 	s.cmd.Stderr = s
@@ -86,12 +94,26 @@ func (l *lane) begin(args []string, at string) *strike {
 	case <-s.ended:
 		s.struck = at == atEnd && s.cmd.ProcessState.ExitCode() == 0
 	}
-	if s.struck && at == atSettle {
-		l.eventually("the host has applied", time.Minute, func() bool {
-			return strings.Contains(l.on(l.hosts[0], "journalctl -t fabric -n 1 -o cat"), "waiting for the confirmation")
-		})
+	if s.struck && s.operator {
+		s.awaitLog(strings.HasSuffix(at, atSettle))
 	}
 	return s
+}
+
+// awaitLog waits until the host looks again at what it has applied, or waits
+// for its confirmation. In the first case the host's side is stopped then.
+func (s *strike) awaitLog(confirmation bool) {
+	s.l.t.Helper()
+	const waiting = "waiting for the confirmation"
+	s.l.eventually("the host has applied", time.Minute, func() bool {
+		last := s.l.on(s.l.hosts[0], "journalctl -t fabric -n 1 -o cat")
+		return strings.Contains(last, waiting) || !confirmation && strings.Contains(last, atCheck)
+	})
+	if !confirmation {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stopNode()
+	}
 }
 
 // Write takes what the command says, and stops the host's side at the moment.
@@ -103,7 +125,7 @@ func (s *strike) Write(p []byte) (int, error) {
 	if s.node == 0 && strings.Contains(said, s.l.hosts[0]+": "+atJournal) {
 		s.node = s.l.process(s.l.hosts[0], "node", "--serve")
 	}
-	if s.moment != "" && strings.Contains(said, s.moment) {
+	if _, after, found := strings.Cut(said, s.before); found && s.moment != "" && strings.Contains(after, s.moment) {
 		s.stop()
 	}
 	return len(p), nil
@@ -112,15 +134,21 @@ func (s *strike) Write(p []byte) (int, error) {
 // stop stops the one side or the other. It is called with the lock held.
 func (s *strike) stop() {
 	s.moment = ""
-	switch {
-	case s.operator:
-		s.chain = []int{s.cmd.Process.Pid}
+	if s.operator {
+		s.chain = append(s.chain, s.cmd.Process.Pid)
 		_ = s.cmd.Process.Signal(syscall.SIGSTOP) // it may have ended
-	case s.node != 0:
-		s.chain = []int{s.node, parent(s.node)}
-		_ = syscall.Kill(s.node, syscall.SIGSTOP)
+	} else {
+		s.stopNode()
 	}
 	close(s.reached)
+}
+
+// stopNode stops the host's side. It is called with the lock held.
+func (s *strike) stopNode() {
+	if s.node != 0 {
+		s.chain = append(s.chain, s.node, parent(s.node))
+		_ = syscall.Kill(s.node, syscall.SIGSTOP) // it may have ended
+	}
 }
 
 // waitFile waits until a file of the host's is there, or not there, and says
