@@ -294,7 +294,7 @@ func (w *weather) interruptedConnecting() {
 	apply.signal(syscall.SIGINT)
 	asked := time.Now()
 	r := apply.wait()
-	if took := time.Since(asked); took > 4*time.Second { // ssh itself gives up after 10 s
+	if took := time.Since(asked); took > 9*time.Second { // ssh itself gives up after 10 s
 		w.t.Errorf("it took %v to end", took)
 	}
 	if r.exit != 1 || said(r) != "fabric: interrupted\n" {
