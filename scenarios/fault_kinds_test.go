@@ -80,13 +80,13 @@ var faults = map[string]fault{
 			cp -a /run/docker.keep/. /etc/docker && rm -r /run/docker.keep && ! dd if=/dev/zero of=/etc/docker/fill 2>/dev/null`,
 			`rm /etc/docker/fill`)
 		// What is beneath it is as it was before; so is the file system then.
-		l.remains.afters = append(l.remains.afters, func() { l.on(l.hosts[0], "umount /etc/docker") })
+		l.remains.afters = append(l.remains.afters, func() { l.unmount("/etc/docker") })
 	}},
 	noRoomForGuard: {lasts: long, strike: func(l *lane, _ *strike) {
-		l.script(`mount -t tmpfs -o size=16k,mode=0755 full /usr/local/lib`, `umount /usr/local/lib`)
+		l.mount("-t tmpfs -o size=16k,mode=0755 full /usr/local/lib", "/usr/local/lib")
 	}},
 	readOnlyEtc: {lasts: long, strike: func(l *lane, _ *strike) {
-		l.script(`mount --bind /etc /etc && mount -o remount,bind,ro /etc`, `umount /etc`)
+		l.mount("--bind /etc /etc && mount -o remount,bind,ro /etc", "/etc")
 	}},
 	foreignBridge: {lasts: long, strike: func(l *lane, _ *strike) {
 		l.script(`ovs-vsctl add-br br0 -- set bridge br0 datapath_type=netdev`, `ovs-vsctl del-br br0`)

@@ -297,3 +297,15 @@ func (l *lane) script(now, heal string) {
 	l.on(l.hosts[0], now)
 	l.remains.heals = append(l.remains.heals, func() { l.on(l.hosts[0], heal) })
 }
+
+// mount mounts something over a path of the first host until the fault ends.
+func (l *lane) mount(args, path string) {
+	l.t.Helper()
+	l.on(l.hosts[0], "mount "+args)
+	l.remains.heals = append(l.remains.heals, func() { l.unmount(path) })
+}
+
+// unmount waits for those who have something open there.
+func (l *lane) unmount(path string) {
+	l.eventually(path+" is unmounted", time.Minute, func() bool { return l.try(l.hosts[0], "umount "+path).exit == 0 })
+}
