@@ -95,6 +95,7 @@ var faults = map[string]fault{
 	foreignPortAndKill: {lasts: 8 * time.Second, strike: func(l *lane, s *strike) {
 		l.addPort()
 		s.kill()
+		s.goOn()
 		s.wait(long) // without it the fault would end with the command
 	}},
 	secondApply: {strike: func(l *lane, _ *strike) { l.second() }},

@@ -53,11 +53,9 @@ func (l *lane) begin(args []string, at string) *strike {
 		s.moment = "[y/N]"
 		args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--yes" })
 	default:
-		before, moment, found := strings.Cut(at, andThen)
-		if !found {
-			before, moment = "", at
-		} else {
-			s.before = l.hosts[0] + ": " + before
+		moment := at
+		if first, second, found := strings.Cut(at, andThen); found {
+			s.before, moment = l.hosts[0]+": "+first, second
 		}
 		if moment == atCheck || moment == atSettle {
 			moment, s.operator = atDocker, true
