@@ -52,8 +52,8 @@ demo-down: root build ## take the demo's hosts down
 
 .PHONY: test
 test: deps build ## run all tests; needs root
-	@echo "Running all tests: pure packages, real Open vSwitch in network namespaces, and whole fabrics on lab hosts of bookworm and trixie."
-	go vet -tags privileged,soak ./...
+	@echo "Running all tests: pure packages, real Open vSwitch in network namespaces, and whole fabrics on lab hosts of bookworm and trixie. Not the faults at each moment of an apply, which take longer: make test-faults."
+	go vet -tags privileged,faults,soak ./...
 	go test -tags privileged -timeout 30m ./...
 
 .PHONY: test-unit
@@ -81,6 +81,10 @@ fuzz: ## feed the parsers random input, FUZZTIME (1m) each
 	@echo "Fuzzing $(words $(FUZZ)) parsers for $(FUZZTIME) each, two side by side."
 	@printf '%s\n' $(FUZZ) | tr : ' ' | xargs -P 2 -L 1 .ci/fuzz $(FUZZTIME)
 
+.PHONY: test-faults
+test-faults: deps build ## strike applies on lab hosts with faults, at each of their moments
+	go test -tags privileged,faults -run '^TestFaults$$' -v -timeout 30m ./scenarios
+
 SOAK ?= 30m
 
 .PHONY: soak
@@ -94,7 +98,7 @@ bench: deps build ## measure the figures of docs/benchmarks.md
 
 .PHONY: lint
 lint: $(GOLANGCI) ## check the code's style
-	$(GOLANGCI) run --build-tags privileged,soak
+	$(GOLANGCI) run --build-tags privileged,faults,soak
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/.cache go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

@@ -106,7 +106,10 @@ func held(f *os.File, holder string, err error) (release func(), _ error) {
 		_ = f.Truncate(0)
 		_, _ = f.WriteAt(data, 0)
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		_ = f.Truncate(0) // whoever holds it next may say nothing of itself
+		f.Close()
+	}, nil
 }
 
 // lockedBy reads who holds the lock.

@@ -104,6 +104,14 @@ func TestHostRebootsLikeAMachineAndGoesWithoutTrace(t *testing.T) {
 			t.Errorf("sudo id -u as %s = %q (%v), want %q", user, got, err, want)
 		}
 	}
+	// With two answers to ARP, tunnels end now at one MAC and now at the other.
+	macs := trimmed(t, l.Ctl(ctx, "sh", "-c", "ip neigh flush dev ul0; ping -c 1 -W 5 h1 >/dev/null; ip neigh show dev ul0 | grep -o 'lladdr [^ ]*'"))
+	if own := trimmed(t, l.Sh(ctx, "h1", "cat", "/sys/class/net/br-ul/address")); macs != "lladdr "+own {
+		t.Errorf("h1 answers ARP with %q, br-ul has %s", macs, own)
+	}
+	if flags := trimmed(t, l.Sh(ctx, "h1", "ip", "link", "show", "eth0")); !strings.Contains(flags, "NOARP") {
+		t.Errorf("the kernel answers ARP on eth0 too: %s", flags)
+	}
 	if _, err := output(l.Sh(ctx, "h1", "ip", "link", "add", "gone", "type", "bridge")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-//go:build privileged
+//go:build privileged && (faults || soak)
 
 package scenarios_test
 

@@ -1,4 +1,4 @@
-//go:build privileged
+//go:build privileged && faults
 
 package scenarios_test
 
