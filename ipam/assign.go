@@ -41,9 +41,9 @@ func (c Conflicts) Error() string {
 }
 
 // Assign gives each host a range inside network, an IPv4 prefix. Hosts in the lock, by their name or their former one, keep
-// theirs, hosts of the lock that are no longer wanted become Removed and keep theirs reserved, and a fresh range leaves room for at least one more host while ranges
-// can still be halved. The order of hosts does not matter. The error is of type
-// Conflicts, but for a network that is none.
+// theirs, hosts of the lock that are no longer wanted become Removed and keep theirs reserved, and a fresh range leaves room for
+// at least one more host while ranges can still be halved. The order of hosts does not matter. The error is of type Conflicts, but
+// for a network that is none.
 func Assign(network netip.Prefix, lock Lock, hosts []Want) (Lock, error) {
 	if !network.IsValid() || !network.Addr().Is4() || network != network.Masked() || network.Bits() > minRange {
 		return Lock{}, fmt.Errorf("network %v is not an IPv4 prefix of /%d or larger", network, minRange)

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +18,7 @@ import (
 	"github.com/ovsfabric/fabric/dockercfg"
 	"github.com/ovsfabric/fabric/host"
 	"github.com/ovsfabric/fabric/host/boot"
+	"github.com/ovsfabric/fabric/host/file"
 	"github.com/ovsfabric/fabric/host/link"
 	"github.com/ovsfabric/fabric/host/probe"
 	"github.com/ovsfabric/fabric/ovsdb"
@@ -213,15 +212,4 @@ func unitLog(w io.Writer) *slog.Logger {
 }
 
 // ownSum is the SHA-256 of the running program, hex.
-func ownSum() (string, error) {
-	f, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
-}
+func ownSum() (string, error) { return file.Checksum("/proc/self/exe") }

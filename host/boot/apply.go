@@ -73,7 +73,7 @@ func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
 func (r *Resource) install(want, had string) error {
 	source := ""
 	for _, path := range []string{r.running, r.at(previous)} {
-		sum, err := checksum(path)
+		sum, err := file.Checksum(path)
 		if err != nil {
 			return err
 		}

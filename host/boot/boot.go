@@ -4,8 +4,6 @@ package boot
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/ovsfabric/fabric/host/command"
+	"github.com/ovsfabric/fabric/host/file"
 	"github.com/ovsfabric/fabric/plan"
 	"github.com/ovsfabric/fabric/templates"
 )
@@ -80,7 +79,7 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 // read returns what is there of the fabric's, and the paths at which
 // something else is.
 func (r *Resource) read() (had plan.Boot, foreign []string, err error) {
-	if had.Program, err = checksum(r.at(Program)); err != nil {
+	if had.Program, err = file.Checksum(r.at(Program)); err != nil {
 		return had, nil, err
 	}
 	for _, path := range templates.Paths() {
@@ -142,21 +141,4 @@ func isOurs(path string, data []byte) bool {
 	}
 	line, _, _ := strings.Cut(string(data), "\n")
 	return line == templates.Marker
-}
-
-// checksum returns the SHA-256 of a file in hex, "" if there is none.
-func checksum(path string) (string, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("read %s: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/ovsfabric/fabric/host/file"
 	"github.com/ovsfabric/fabric/plan"
 	"github.com/ovsfabric/fabric/templates"
 )
@@ -102,7 +103,7 @@ func (h *host) tree(t *testing.T) []string {
 
 func (h *host) want(t *testing.T) *plan.Boot {
 	t.Helper()
-	sum, err := checksum(h.running)
+	sum, err := file.Checksum(h.running)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,15 +84,15 @@ func (g *Guard) Install(ctx context.Context) error {
 // installProgram puts the running program where the guard has it: as another
 // name of the installed one where they are the same.
 func (g *Guard) installProgram() error {
-	had, err := checksum(g.at(templates.Recovery))
+	had, err := file.Checksum(g.at(templates.Recovery))
 	if err != nil {
 		return err
 	}
-	want, err := checksum(g.running)
+	want, err := file.Checksum(g.running)
 	if err != nil || had == want {
 		return err
 	}
-	installed, err := checksum(g.at(Program))
+	installed, err := file.Checksum(g.at(Program))
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ const become = `if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; exec sudo -n --
 const stay = `exec sh -c "$1"`
 
 // bootstrap finds the program by its checksum, where none but root could
-// have put it, or receives it into a folder of its own, which the program removes as soon as it runs: a host
-// that was only looked at keeps nothing. /tmp and the others may be mounted
+// have put it, or receives it into a folder of its own, which the program
+// removes as soon as it runs: a host that was only looked at keeps nothing. /tmp and the others may be mounted
 // noexec, so the first that can run a script is taken.
 const bootstrap = `
 echo "fabric-host $(uname -s) $(uname -m)"
