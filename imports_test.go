@@ -16,6 +16,7 @@ const module = "github.com/ovsfabric/fabric/"
 // rooms says what each package may import of the module's own, itself left
 // out. docs/architecture.md tells why.
 var rooms = map[string][]string{
+	"internal/build":             {},
 	"internal/natural":           {},
 	"internal/printable":         {},
 	"internal/sshword":           {},
@@ -33,10 +34,10 @@ var rooms = map[string][]string{
 	"ovsdb":                      {"plan", "host/wire", "ovsdb/vswitch"},
 	"dockercfg":                  {"plan", "host/command", "host/file"},
 	"host/link":                  {"plan"},
-	"host/boot":                  {"plan", "templates", "host/command", "host/file"},
+	"host/boot":                  {"plan", "templates", "host/command", "host/file", "internal/build"},
 	"host/probe":                 {"plan", "host/wire"},
 	"host":                       {"plan", "host/wire", "host/file", "internal/printable"},
-	"operator/remote":            {"plan", "host/wire", "internal/printable", "internal/sshword"},
+	"operator/remote":            {"plan", "host/wire", "internal/build", "internal/printable", "internal/sshword"},
 	"operator/rollout":           {"plan", "host/wire"},
 	"operator/verify":            {"plan", "topology", "host/wire"},
 	"operator/verify/verifytest": {"operator/verify", "host/wire"},

@@ -37,8 +37,7 @@ type server struct {
 // Serve answers the operator on r and w until r ends, for the host and the
 // prober that open returns for the name of the operator's fabric. An apply
 // that is not confirmed by then, or in time, is rolled back; so is one under
-// way when r ends or ctx is done. Program is the checksum of the running
-// program.
+// way when r ends or ctx is done. Program is the build that runs.
 func Serve(ctx context.Context, program string, open func(fabric string) (*Host, Prober), r io.Reader, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

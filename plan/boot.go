@@ -7,8 +7,8 @@ import (
 )
 
 // boot is what makes a host come back by itself with the wanted links: the
-// files that all hosts share, and its own. Program is the SHA-256 of the fabric binary, hex; it is empty where no
-// host was asked for its architecture.
+// files that all hosts share, and its own. Program is the build of the fabric
+// binary; it is empty where no host was asked for its architecture.
 func boot(fabric string, links *Links, shared []File, program string) (*Boot, error) {
 	hostFile, err := HostFile{Version: HostFileVersion, Fabric: fabric, Links: *links}.Encode()
 	if err != nil {

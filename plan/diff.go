@@ -181,7 +181,7 @@ func (s *Boot) objects() []object {
 	var all []object
 	if s.Program != "" {
 		program := newObject("program fabric")
-		program.set("sha256", s.Program[:min(12, len(s.Program))])
+		program.set("build", s.Program[:min(12, len(s.Program))])
 		all = append(all, program)
 	}
 	for _, f := range s.Files {

@@ -18,7 +18,7 @@ type Input struct {
 	Lock     ipam.Lock              // as ipam.Assign left it: with every host of the topology
 	Observed map[string]Observation // by host; nil plans without having asked any
 	Missing  map[string]string      // why hosts that were to be observed could not be, by host; they stay as they are
-	Programs map[string]string      // SHA-256 of the fabric binary for each architecture, hex
+	Programs map[string]string      // build of the fabric binary for each architecture
 }
 
 // Plan is what a fabric shall be and what each host has to change for it.

@@ -20,7 +20,7 @@ const savedFormat = 1
 type Saved struct {
 	Format   int                    `json:"format"`
 	Version  string                 `json:"version"`            // of the fabric that made the plan, as it prints it
-	Program  string                 `json:"program"`            // SHA-256 of that fabric, hex
+	Program  string                 `json:"program"`            // that fabric's build
 	File     string                 `json:"file"`               // SHA-256 of the fabric file and what it refers to, hex
 	Lock     string                 `json:"lock"`               // SHA-256 of the lock that the plan was made with, hex
 	Adopt    bool                   `json:"adopt,omitempty"`    // what was made by hand is taken over

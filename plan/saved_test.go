@@ -112,7 +112,7 @@ func TestTwoPlansTellWhatDiffersOnEachHost(t *testing.T) {
 	}
 	want := []plan.Difference{
 		{Host: "h2", Changes: []plan.Change{{Op: plan.Modify, Object: "link docker0", Attrs: attr("member", "br0", "")}}},
-		{Host: "h3", Wanted: true, Changes: []plan.Change{{Op: plan.Add, Object: "program fabric", Attrs: attr("sha256", "", "0123456789ab")}}},
+		{Host: "h3", Wanted: true, Changes: []plan.Change{{Op: plan.Add, Object: "program fabric", Attrs: attr("build", "", "0123456789ab")}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -80,7 +80,7 @@ type Links struct {
 
 // Boot is what makes a host come back into the fabric by itself.
 type Boot struct {
-	Program string `json:"program"` // SHA-256 of the installed fabric binary, hex
+	Program string `json:"program"` // build of the installed fabric binary, as host/boot tells it
 	Files   []File `json:"files"`   // sorted by path
 }
 

@@ -109,7 +109,7 @@ func (f *fleet) plan(l *loaded) (*plan.Plan, error) {
 		return nil, err
 	}
 	return plan.New(plan.Input{
-		Topology: l.topology, Graph: l.graph, Lock: l.lock, Observed: f.observed, Missing: f.missing, Programs: f.programs.Sums(),
+		Topology: l.topology, Graph: l.graph, Lock: l.lock, Observed: f.observed, Missing: f.missing, Programs: f.programs.Builds(),
 	})
 }
 

@@ -18,9 +18,9 @@ import (
 	"github.com/ovsfabric/fabric/dockercfg"
 	"github.com/ovsfabric/fabric/host"
 	"github.com/ovsfabric/fabric/host/boot"
-	"github.com/ovsfabric/fabric/host/file"
 	"github.com/ovsfabric/fabric/host/link"
 	"github.com/ovsfabric/fabric/host/probe"
+	"github.com/ovsfabric/fabric/internal/build"
 	"github.com/ovsfabric/fabric/ovsdb"
 	"github.com/ovsfabric/fabric/templates"
 )
@@ -33,7 +33,7 @@ const lockFile = "/run/fabric.lock"
 
 func newNodeCommand() *cobra.Command {
 	var serve bool
-	var remove, sum string
+	var remove string
 	c := &cobra.Command{
 		Use:    "node",
 		Short:  "The host's side of fabric",
@@ -45,13 +45,24 @@ to it on standard input and output; started by hand it does nothing.`,
 			if f, ok := cmd.InOrStdin().(*os.File); !serve || ok && term.IsTerminal(int(f.Fd())) {
 				return errByHand
 			}
-			return serveNode(cmd, remove, sum)
+			return serveNode(cmd, remove)
 		},
 	}
 	c.Flags().BoolVar(&serve, "serve", false, "talk to the operator's side on standard input and output")
 	c.Flags().StringVar(&remove, "remove", "", "the `FOLDER` that the program was received into")
-	c.Flags().StringVar(&sum, "sum", "", "the program's own SHA-256, where it has just been checked")
 	c.AddCommand(
+		&cobra.Command{
+			Use:   "is BUILD",
+			Short: "Exit with 0 if the program is this build",
+			Args:  cobra.ExactArgs(1),
+			RunE: func(_ *cobra.Command, args []string) error {
+				own, err := ownBuild()
+				if err == nil && own != args[0] {
+					err = fmt.Errorf("this program is build %s", own)
+				}
+				return err
+			},
+		},
 		&cobra.Command{
 			Use:   "restore",
 			Short: "Make the links again after a boot",
@@ -116,7 +127,7 @@ to it on standard input and output; started by hand it does nothing.`,
 var errByHand = errors.New("this is the host's side of fabric, which the operator's side starts over ssh and talks to. " +
 	"Started by hand it does nothing: fabric plan, on the machine that has the fabric's file, shows what the fabric makes of this host")
 
-func serveNode(cmd *cobra.Command, remove, sum string) error {
+func serveNode(cmd *cobra.Command, remove string) error {
 	if remove != "" {
 		if err := removeReceived(remove); err != nil {
 			return err
@@ -126,16 +137,14 @@ func serveNode(cmd *cobra.Command, remove, sum string) error {
 	// signal comes with it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	syscall.Umask(0o022) // the program was received under a stricter one
-	var err error
-	if sum == "" {
-		if sum, err = ownSum(); err != nil {
-			return err
-		}
+	own, err := ownBuild()
+	if err != nil {
+		return err
 	}
 	log, closeLog := sessionLog()
 	defer closeLog()
 	var prober *probe.Prober
-	err = host.Serve(cmd.Context(), sum, func(fabric string) (*host.Host, host.Prober) {
+	err = host.Serve(cmd.Context(), own, func(fabric string) (*host.Host, host.Prober) {
 		n := newHost(fabric, boot.New("", false), boot.NewGuard("", false), log)
 		prober = &probe.Prober{
 			Tree: n.switchdb.Tree, DockerHost: "unix://" + dockercfg.DefaultPaths().Socket, Program: "/proc/self/exe", Iperf: "iperf3",
@@ -211,5 +220,5 @@ func unitLog(w io.Writer) *slog.Logger {
 	}))
 }
 
-// ownSum is the SHA-256 of the running program, hex.
-func ownSum() (string, error) { return file.Checksum("/proc/self/exe") }
+// ownBuild is the running program, as build.ID tells it.
+func ownBuild() (string, error) { return build.ID("/proc/self/exe") }

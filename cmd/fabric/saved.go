@@ -30,13 +30,13 @@ func (f *fleet) save(path string, l *loaded, p *plan.Plan) error {
 	if err := sameFile(path, l.path, l.lockPath); err != nil {
 		return err
 	}
-	sum, err := ownSum()
+	own, err := ownBuild()
 	if err != nil {
 		return err
 	}
 	data, err := plan.Saved{
-		Version: ownVersion(), Program: sum, File: l.sum, Lock: l.lockSum(), Adopt: l.adopt, Resolved: l.resolved,
-		Programs: f.programs.Sums(), Observed: f.observed, Missing: f.missing,
+		Version: ownVersion(), Program: own, File: l.sum, Lock: l.lockSum(), Adopt: l.adopt, Resolved: l.resolved,
+		Programs: f.programs.Builds(), Observed: f.observed, Missing: f.missing,
 	}.Bytes(p)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func readSaved(path string, l *loaded) (*savedPlan, error) {
 
 // fits is an error unless the plan was made from what is there now.
 func (s *savedPlan) fits(l *loaded) error {
-	sum, err := ownSum()
+	own, err := ownBuild()
 	if err != nil {
 		return err
 	}
@@ -109,8 +109,8 @@ func (s *savedPlan) fits(l *loaded) error {
 	differs := func(format string, args ...any) {
 		errs = append(errs, errors.New(printable.Line(fmt.Sprintf(format+": run fabric plan --out %s again", append(args, s.path)...))))
 	}
-	if s.Program != sum {
-		differs("%s was made by another fabric: %s (%.12s), and this is %s (%.12s)", s.path, s.Version, s.Program, ownVersion(), sum)
+	if s.Program != own {
+		differs("%s was made by another fabric: %s (%.12s), and this is %s (%.12s)", s.path, s.Version, s.Program, ownVersion(), own)
 	}
 	if s.File != l.sum {
 		differs("%s has changed since %s was made, or is another file", l.inputs(), s.path)

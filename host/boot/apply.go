@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ovsfabric/fabric/host/file"
+	"github.com/ovsfabric/fabric/internal/build"
 	"github.com/ovsfabric/fabric/plan"
 	"github.com/ovsfabric/fabric/templates"
 )
@@ -68,22 +69,22 @@ func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
 	return r.removeEmptyDirs()
 }
 
-// install puts the program with the checksum want in place: the one that is
+// install puts the build want of the program in place: the one that is
 // running, or the one that was replaced last.
 func (r *Resource) install(want, had string) error {
 	source := ""
 	for _, path := range []string{r.running, r.at(previous)} {
-		sum, err := file.Checksum(path)
+		id, err := build.ID(path)
 		if err != nil {
 			return err
 		}
-		if sum == want {
+		if id == want {
 			source = path
 			break
 		}
 	}
 	if source == "" {
-		return fmt.Errorf("install %s: the program that is running does not have the checksum %s: plan again with this build", Program, want)
+		return fmt.Errorf("install %s: the program that is running is not the build %s: plan again with this one", Program, want)
 	}
 	data, err := os.ReadFile(source)
 	if err != nil {

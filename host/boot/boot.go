@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/ovsfabric/fabric/host/command"
-	"github.com/ovsfabric/fabric/host/file"
+	"github.com/ovsfabric/fabric/internal/build"
 	"github.com/ovsfabric/fabric/plan"
 	"github.com/ovsfabric/fabric/templates"
 )
@@ -43,7 +43,7 @@ func (*Resource) Name() string { return "boot" }
 // at is where path lies in the host's file system.
 func (r *Resource) at(path string) string { return filepath.Join(r.root, path) }
 
-// Observe reads the fabric's files and the program's checksum. A file of
+// Observe reads the fabric's files and tells the program's build. A file of
 // somebody else in one of their places is an obstacle.
 func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observation) error {
 	if err := ctx.Err(); err != nil {
@@ -79,7 +79,7 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 // read returns what is there of the fabric's, and the paths at which
 // something else is.
 func (r *Resource) read() (had plan.Boot, foreign []string, err error) {
-	if had.Program, err = file.Checksum(r.at(Program)); err != nil {
+	if had.Program, err = build.ID(r.at(Program)); err != nil {
 		return had, nil, err
 	}
 	for _, path := range templates.Paths() {

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/ovsfabric/fabric/host/file"
+	"github.com/ovsfabric/fabric/internal/build"
 	"github.com/ovsfabric/fabric/plan"
 	"github.com/ovsfabric/fabric/templates"
 )
@@ -103,12 +103,12 @@ func (h *host) tree(t *testing.T) []string {
 
 func (h *host) want(t *testing.T) *plan.Boot {
 	t.Helper()
-	sum, err := file.Checksum(h.running)
+	id, err := build.ID(h.running)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &plan.Boot{
-		Program: sum,
+		Program: id,
 		Files:   templates.Boot(templates.BootParams{HostFile: []byte(`{"fabric": "demo"}`), Switch: "br0"}),
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ovsfabric/fabric/host/command"
 	"github.com/ovsfabric/fabric/host/file"
+	"github.com/ovsfabric/fabric/internal/build"
 	"github.com/ovsfabric/fabric/templates"
 )
 
@@ -84,15 +85,15 @@ func (g *Guard) Install(ctx context.Context) error {
 // installProgram puts the running program where the guard has it: as another
 // name of the installed one where they are the same.
 func (g *Guard) installProgram() error {
-	had, err := file.Checksum(g.at(templates.Recovery))
+	had, err := build.ID(g.at(templates.Recovery))
 	if err != nil {
 		return err
 	}
-	want, err := file.Checksum(g.running)
+	want, err := build.ID(g.running)
 	if err != nil || had == want {
 		return err
 	}
-	installed, err := file.Checksum(g.at(Program))
+	installed, err := build.ID(g.at(Program))
 	if err != nil {
 		return err
 	}

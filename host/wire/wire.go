@@ -33,7 +33,7 @@ const (
 // Hello is the first thing that the host's side says.
 type Hello struct {
 	Version int    `json:"version"`
-	Program string `json:"program"` // SHA-256 of the running binary, hex
+	Program string `json:"program"` // build of the running binary
 }
 
 // Start is the first thing that the operator's side says, in answer to the

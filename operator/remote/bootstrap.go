@@ -15,18 +15,19 @@ const become = `if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; exec sudo -n --
 // stay runs the script in $1 as whoever logged in.
 const stay = `exec sh -c "$1"`
 
-// bootstrap finds the program by its checksum, where none but root could
-// have put it, or receives it into a folder of its own, which the program
-// removes as soon as it runs: a host that was only looked at keeps nothing. /tmp and the others may be mounted
-// noexec, so the first that can run a script is taken.
+// bootstrap finds the program where none but root could have put it, and asks
+// it which build it is; or receives it into a folder of its own, which the
+// program removes as soon as it runs: a host that was only looked at keeps
+// nothing. /tmp and the others may be mounted noexec, so the first that can
+// run a script is taken.
 const bootstrap = `
-echo "fabric-host $(uname -s) $(uname -m)"
-read -r sum || exit 0
+echo "fabric-host $(uname -sm)"
+read -r build || exit 0
 program=/usr/local/lib/fabric/fabric
 others=$(find "${program%/*}" "$program" -maxdepth 0 \( -not -user 0 -o -type l -o -perm /022 \) 2>&1)
-if [ -z "$others" ] && [ -x "$program" ] && [ "$(sha256sum < "$program")" = "$sum  -" ]; then
+if [ -z "$others" ] && [ -x "$program" ] && "$program" node is "$build" 2>/dev/null; then
 	echo "fabric-program present"
-	exec "$program" node --serve --sum "$sum"
+	exec "$program" node --serve
 fi
 umask 077
 for top in /var/tmp /tmp /dev/shm /usr/local/lib; do

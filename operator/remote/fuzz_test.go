@@ -29,7 +29,7 @@ func FuzzHost(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	hello := "fabric-host Linux " + machine() + "\nfabric-program missing\n" + `{"version":1,"program":"` + program.Sum + `"}` + "\n"
+	hello := "fabric-host Linux " + machine() + "\nfabric-program missing\n" + `{"version":1,"program":"` + program.Build + `"}` + "\n"
 	for _, seed := range []string{
 		"", "Welcome\n", hello, "fabric-host Linux x/../../secret\nfabric-program missing\n", "fabric-host \x1b[2J\n", "fabric-host Linux \x1b[2J\n",
 		hello + `{"progress":"\u001b[2J"}` + "\n" + `{"error":{"message":"\u009b2J"}}`, hello + `{"observation":{"obstacles":[{"what":"\u202e"}]}}`,
@@ -61,7 +61,7 @@ func FuzzHost(f *testing.F) {
 			shown(err.Error())
 			shown(s.explain(Target{Name: "h1", Address: "192.0.2.11"}, err).Error())
 		}
-		if s.Program != "" && s.Program != program.Sum {
+		if s.Program != "" && s.Program != program.Build {
 			t.Errorf("the host was offered something that is not the program")
 		}
 		if strings.Contains(heard.String(), "secret") {

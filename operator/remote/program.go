@@ -3,14 +3,15 @@ package remote
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
+
+	"github.com/ovsfabric/fabric/internal/build"
 )
 
 // Programs finds the fabric binary for a host's architecture: the running
@@ -23,7 +24,7 @@ type Programs struct {
 
 // Program is a fabric binary.
 type Program struct {
-	Sum    string // SHA-256, hex
+	Build  string // as build.ID tells builds apart
 	Packed func() ([]byte, error)
 }
 
@@ -43,32 +44,30 @@ func (p *Programs) For(arch string) (*Program, error) {
 	if arch != runtime.GOARCH || runtime.GOOS != "linux" {
 		path = filepath.Join(filepath.Dir(path), "fabric-linux-"+arch)
 	}
-	f, err := os.Open(path)
+	id, err := build.ID(path)
+	if err == nil && id == "" {
+		err = &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("no fabric binary for %s: %w", arch, err)
 	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
 	program := &Program{
-		Sum:    hex.EncodeToString(sum.Sum(nil)),
+		Build:  id,
 		Packed: sync.OnceValues(func() ([]byte, error) { return pack(path) }),
 	}
 	p.found[arch] = program
 	return program, nil
 }
 
-// Sums returns the checksum of each program used so far, by architecture.
-func (p *Programs) Sums() map[string]string {
+// Builds returns the build of each program used so far, by architecture.
+func (p *Programs) Builds() map[string]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	sums := make(map[string]string, len(p.found))
+	builds := make(map[string]string, len(p.found))
 	for arch, program := range p.found {
-		sums[arch] = program.Sum
+		builds[arch] = program.Build
 	}
-	return sums
+	return builds
 }
 
 func pack(path string) ([]byte, error) {

@@ -41,7 +41,7 @@ type Target struct {
 // the other.
 type Session struct {
 	Host    string
-	Program string // SHA-256 of the program on the other side, hex
+	Program string // the program on the other side, as build.ID tells it
 	Arch    string // of the host, as Go names it
 
 	mu     sync.Mutex
@@ -180,8 +180,8 @@ func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) er
 			Cure: "build it (GOARCH=" + s.Arch + ") and put it beside this one as fabric-linux-" + s.Arch, Err: err,
 		}
 	}
-	s.Program = program.Sum
-	if _, err := fmt.Fprintln(s.stdin, program.Sum); err != nil {
+	s.Program = program.Build
+	if _, err := fmt.Fprintln(s.stdin, program.Build); err != nil {
 		return err
 	}
 	answer, err := expect(out, "fabric-program")
@@ -205,9 +205,9 @@ func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) er
 	if err := s.conn.Receive(&hello); err != nil {
 		return err
 	}
-	if hello.Version != wire.Version || hello.Program != program.Sum {
+	if hello.Version != wire.Version || hello.Program != program.Build {
 		return fmt.Errorf("the host runs another build of fabric (%.12q, protocol %d) than it was sent (%.12q, protocol %d)",
-			hello.Program, hello.Version, program.Sum, wire.Version)
+			hello.Program, hello.Version, program.Build, wire.Version)
 	}
 	return s.conn.Send(wire.Start{Fabric: fabric, Operator: operator()})
 }

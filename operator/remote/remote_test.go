@@ -132,10 +132,10 @@ func TestAProgramIsFoundByArchitecture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if own.Sum == other.Sum {
+	if own.Build == other.Build {
 		t.Error("two architectures have one program")
 	}
-	if diff := cmp.Diff(map[string]string{runtime.GOARCH: own.Sum, "riscv64": other.Sum}, p.Sums()); diff != "" {
+	if diff := cmp.Diff(map[string]string{runtime.GOARCH: own.Build, "riscv64": other.Build}, p.Builds()); diff != "" {
 		t.Error(diff)
 	}
 	if _, err := p.For("s390x"); !errors.Is(err, os.ErrNotExist) {
