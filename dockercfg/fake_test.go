@@ -68,7 +68,7 @@ func newFakeHost(t *testing.T, daemonJSON string) *fakeHost {
 		h.write(daemonJSON)
 	}
 	h.r = New(h.paths)
-	h.r.run, h.r.proc = h.run, filepath.Join(dir, "proc")
+	h.r.unit, h.r.run, h.r.proc = h.unit, h.run, filepath.Join(dir, "proc")
 	h.r.exists = func(string) bool { return h.kept }
 	h.cmdline("/usr/sbin/dockerd", "-H", "fd://")
 
@@ -115,24 +115,20 @@ func (h *fakeHost) file(path string) string {
 	return string(data)
 }
 
+func (h *fakeHost) unit(_ context.Context, name string) (unit, error) {
+	u := unit{state: "inactive", loaded: h.loaded && !h.masked, masked: h.masked, pid: h.pid}
+	if h.pid != 0 {
+		u.state = "active"
+	}
+	if h.ending && name == serviceUnit {
+		h.pid = 0
+	}
+	return u, nil
+}
+
 func (h *fakeHost) run(_ context.Context, name string, args ...string) ([]byte, error) {
 	line := strings.Join(append([]string{name}, args...), " ")
 	switch {
-	case strings.HasPrefix(line, "systemctl show --property=LoadState,ActiveState,MainPID docker."):
-		state, load := "inactive", "not-found"
-		if h.pid != 0 {
-			state = "active"
-		}
-		switch {
-		case h.masked:
-			load = "masked"
-		case h.loaded:
-			load = "loaded"
-		}
-		if h.ending && strings.HasSuffix(line, serviceUnit) {
-			defer func() { h.pid = 0 }()
-		}
-		return fmt.Appendf(nil, "MainPID=%d\nLoadState=%s\nActiveState=%s\n", h.pid, load, state), nil
 	case line == "systemctl reset-failed docker.service docker.socket":
 		return nil, nil
 	case line == "systemctl stop docker.socket docker.service":

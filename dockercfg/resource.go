@@ -36,6 +36,7 @@ type Resource struct {
 	paths  Paths
 	proc   string                 // proc(5)
 	exists func(link string) bool // a network link
+	unit   func(ctx context.Context, name string) (unit, error)
 	run    func(ctx context.Context, name string, args ...string) ([]byte, error)
 	adopt  bool // what somebody has set of the fabric's keys is taken over
 }
@@ -46,7 +47,7 @@ func New(paths Paths) *Resource {
 		_, err := net.InterfaceByName(link)
 		return err == nil
 	}
-	return &Resource{paths: paths, proc: "/proc", exists: exists, run: command.Run}
+	return &Resource{paths: paths, proc: "/proc", exists: exists, unit: askSystemd, run: command.Run}
 }
 
 // Adopt has Apply take over what somebody has set of the fabric's keys by

@@ -135,7 +135,7 @@ func TestStoppedContainersComeBack(t *testing.T) {
 	}
 	h.checkLog(stopCommand)
 	// Another process may go on where the first was killed.
-	h.r = &Resource{paths: h.paths, proc: h.r.proc, run: h.run}
+	h.r = &Resource{paths: h.paths, proc: h.r.proc, unit: h.unit, run: h.run}
 	h.apply(&fabricDocker)
 	h.checkLog(restartCommand, "docker start first", "docker start second", "docker start gone")
 	if got := h.file(h.r.pausePath()); got != "none" {
