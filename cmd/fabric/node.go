@@ -52,18 +52,6 @@ to it on standard input and output; started by hand it does nothing.`,
 	c.Flags().StringVar(&remove, "remove", "", "the `FOLDER` that the program was received into")
 	c.AddCommand(
 		&cobra.Command{
-			Use:   "is BUILD",
-			Short: "Exit with 0 if the program is this build",
-			Args:  cobra.ExactArgs(1),
-			RunE: func(_ *cobra.Command, args []string) error {
-				own, err := ownBuild()
-				if err == nil && own != args[0] {
-					err = fmt.Errorf("this program is build %s", own)
-				}
-				return err
-			},
-		},
-		&cobra.Command{
 			Use:   "restore",
 			Short: "Make the links again after a boot",
 			Args:  noArgs,

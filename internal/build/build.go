@@ -14,11 +14,11 @@ import (
 	"regexp"
 )
 
-// ID returns what a program file of another content does not have, as 64 hex
-// digits, and "" if there is no file: the SHA-256 of the build ID that Go's
-// linker leaves in a program, which holds a hash of all that was linked, or of
-// the whole file where it has none. Reading some 20 MB is most of what a host
-// would have to do to find that nothing is to be done.
+// ID returns what no program of another content has, in letters, digits, "-",
+// "_" and "/", and "" if there is no file: the build ID that Go's linker leaves
+// in a program, a part of which is a hash of what was linked, or the file's
+// SHA-256 in hex where it has none. To sum up some 20 MB would be most of what
+// a host has to do to find that nothing is to be done.
 func ID(path string) (string, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -28,10 +28,11 @@ func ID(path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	h := sha256.New()
 	if linked := linkedID(f); linked != nil {
-		h.Write(linked)
-	} else if _, err := io.Copy(h, f); err != nil {
+		return string(linked), nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
 		return "", fmt.Errorf("read %s: %w", path, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

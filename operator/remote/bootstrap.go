@@ -15,17 +15,18 @@ const become = `if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; exec sudo -n --
 // stay runs the script in $1 as whoever logged in.
 const stay = `exec sh -c "$1"`
 
-// bootstrap finds the program where none but root could have put it, and asks
-// it which build it is; or receives it into a folder of its own, which the
-// program removes as soon as it runs: a host that was only looked at keeps
-// nothing. /tmp and the others may be mounted noexec, so the first that can
-// run a script is taken.
+// bootstrap finds the program by its build, which stands in its first page or
+// is the checksum of the whole, where none but root could have put it; or it
+// receives the program into a folder of its own, which the program removes as
+// soon as it runs: a host that was only looked at keeps nothing. /tmp and the
+// others may be mounted noexec, so the first that can run a script is taken.
 const bootstrap = `
 echo "fabric-host $(uname -sm)"
-read -r build || exit 0
+read -r size build || exit 0
 program=/usr/local/lib/fabric/fabric
-others=$(find "${program%/*}" "$program" -maxdepth 0 \( -not -user 0 -o -type l -o -perm /022 \) 2>&1)
-if [ -z "$others" ] && [ -x "$program" ] && "$program" node is "$build" 2>/dev/null; then
+others=$(find "${program%/*}" "$program" -maxdepth 0 \( -not -user 0 -o -type l -o -perm /022 -o -type f -not -size "${size}c" \) 2>&1)
+if [ -z "$others" ] && [ -x "$program" ] &&
+	{ grep -aqFe "$build" "$program" || [ "$(sha256sum < "$program")" = "$build  -" ]; }; then
 	echo "fabric-program present"
 	exec "$program" node --serve
 fi

@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -25,6 +24,7 @@ type Programs struct {
 // Program is a fabric binary.
 type Program struct {
 	Build  string // as build.ID tells builds apart
+	Size   int64  // bytes
 	Packed func() ([]byte, error)
 }
 
@@ -44,15 +44,17 @@ func (p *Programs) For(arch string) (*Program, error) {
 	if arch != runtime.GOARCH || runtime.GOOS != "linux" {
 		path = filepath.Join(filepath.Dir(path), "fabric-linux-"+arch)
 	}
-	id, err := build.ID(path)
-	if err == nil && id == "" {
-		err = &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
-	}
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("no fabric binary for %s: %w", arch, err)
 	}
+	id, err := build.ID(path)
+	if err != nil {
+		return nil, fmt.Errorf("tell the build of the fabric binary for %s: %w", arch, err)
+	}
 	program := &Program{
 		Build:  id,
+		Size:   info.Size(),
 		Packed: sync.OnceValues(func() ([]byte, error) { return pack(path) }),
 	}
 	p.found[arch] = program

@@ -181,7 +181,7 @@ func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) er
 		}
 	}
 	s.Program = program.Build
-	if _, err := fmt.Fprintln(s.stdin, program.Build); err != nil {
+	if _, err := fmt.Fprintln(s.stdin, program.Size, program.Build); err != nil {
 		return err
 	}
 	answer, err := expect(out, "fabric-program")
