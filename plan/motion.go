@@ -17,7 +17,7 @@ const holdKey = "rstp-admin-port-state"
 
 const (
 	standbyCost     = 20_000_000 // of a new tunnel that must not draw traffic yet; more than any path of the file's costs that a tree could have
-	standbyPriority = 61440      // of a new host that must not become the root yet, the worst of 802.1D-2004 9.2.5
+	standbyPriority = 61440      // of a host that must not be the root yet, or any more; the worst of 802.1D-2004 9.2.5
 )
 
 // Move is a host that changes its place in the tree, with all hosts that reach the others through it.
@@ -34,9 +34,6 @@ type Move struct {
 const (
 	// stepOutage is for a move in steps: what was learned from frames that were under way lasts until the steps have the hosts forget it.
 	stepOutage = 300
-	// demoteOutage is for a move in steps in which the root stays as a host and gets a worse priority: to its neighbours that is news from
-	// another bridge, and worse, so that they hold on to what they know until it has aged.
-	demoteOutage = 2000
 	// remakeOutage is for tunnels that are made anew under the same name: until both ends have changed, BFD has come up, which sends
 	// once a second until then (RFC 5880 6.8.3), and the tree with it.
 	remakeOutage = 4000
@@ -48,7 +45,10 @@ const (
 //  1. New tunnels stand beside the old ones, at a cost that draws no traffic. Tunnels that carry nothing, and will not, are held out
 //     of the tree, so that news of a lost root cannot go round in what the next step leaves.
 //  2. Costs are the new ones, and the priorities that get better. Each host whose way to the root is not in the new tree leaves it.
-//  3. The other ends let go, and the old root lets go of being it, now that there is no loop for the news of that to go round in.
+//  3. The other ends let go. An old root that stays and is still the best gets the worst priority, now that there is no loop for the news
+//     of that to go round in. To its neighbours a bridge of another priority is another bridge, with worse news, and they would hold on to
+//     what they know until it has aged: so they let go of it, in this step, and
+//  4. take it back, as it is.
 //
 // Desired then takes the old tunnels away, and lets those that are no part of the tree take part in it again.
 func (p *Plan) plannedMoves() {
@@ -56,7 +56,7 @@ func (p *Plan) plannedMoves() {
 		return
 	}
 	m := newMotion(p)
-	if len(m.leaving) == 0 {
+	if len(m.leaving) == 0 && m.old.Root == p.Tree.Root {
 		return
 	}
 	outage, why := stepOutage, "goes another way, in steps"
@@ -66,9 +66,6 @@ func (p *Plan) plannedMoves() {
 	case !m.beside():
 		outage, why = remakeOutage, "tunnels are made anew under the same names"
 	default:
-		if m.demotes() {
-			outage, why = demoteOutage, "goes another way, in steps; the old root gets a worse priority, which takes time to be believed"
-		}
 		for i := range p.Hosts {
 			m.between(&p.Hosts[i])
 		}
@@ -84,6 +81,7 @@ type motion struct {
 	parent  map[string]string // in the old tree
 	leaving map[string]bool   // hosts whose way to the root is not in the new tree
 	next    map[[2]string]bool
+	demoted string // the old root, if it stays as a host and loses to no other before it gets a worse priority; or ""
 }
 
 func newMotion(p *Plan) *motion {
@@ -109,6 +107,7 @@ func newMotion(p *Plan) *motion {
 			m.leaving[h.Name] = true
 		}
 	}
+	m.demoted = m.demotes()
 	return m
 }
 
@@ -186,11 +185,25 @@ func (p Port) remade(want Port) bool {
 	return p.Name != want.Name || p.Type != want.Type || !maps.Equal(p.Options, want.Options)
 }
 
-// demotes tells whether the root stays, with a worse priority.
-func (m *motion) demotes() bool {
-	return slices.ContainsFunc(m.plan.Hosts, func(h Host) bool {
-		return h.Name == m.old.Root && !h.Removed && h.From.OVS.treeBridge("").Priority < h.Desired.OVS.treeBridge("").Priority
-	})
+// demotes finds the root to be demoted.
+func (m *motion) demotes() string {
+	var best topology.Bridge // of those that stay, each with the better of its priorities
+	for _, h := range m.plan.Hosts {
+		if h.Removed {
+			continue
+		}
+		b := h.Desired.OVS.treeBridge(h.Name)
+		if h.From.OVS != nil {
+			b.Priority = min(b.Priority, h.From.OVS.treeBridge("").Priority)
+		}
+		if best.Name == "" || b.Compare(best) < 0 {
+			best = b
+		}
+	}
+	if best.Name == m.old.Root && best.Name != m.plan.Tree.Root {
+		return best.Name
+	}
+	return ""
 }
 
 // beside tells whether all new tunnels can stand beside the old ones: none has the name of another one, or its number.
@@ -269,6 +282,18 @@ func (m *motion) between(h *Host) {
 	}
 
 	states := []*OVS{add, move, part}
+	if m.demoted != "" {
+		apart := part.clone()
+		for i, p := range apart.Ports {
+			if p.ExternalIDs[PeerKey] == m.demoted {
+				apart.Ports[i] = p.held()
+			}
+		}
+		if h.Name == m.demoted {
+			part.OtherConfig["rstp-priority"], apart.OtherConfig["rstp-priority"] = strconv.Itoa(standbyPriority), strconv.Itoa(standbyPriority)
+		}
+		states = []*OVS{add, move, apart, part}
+	}
 	first, last := h.Desired, h.Desired
 	if h.From.OVS != nil && h.From.Links != nil && h.Desired.OVS.MTU > h.From.OVS.MTU {
 		first = h.From // packets grow once there are only tunnels that carry them
@@ -353,7 +378,38 @@ func (m *motion) moves(outage int, why string) []Move {
 			})
 		}
 	}
+	if m.demoted != "" && outage == stepOutage {
+		moves = append(moves, m.demotion(stays))
+	}
 	return moves
+}
+
+// demotion is what the demoted root's neighbours cut off for a moment: it, and the hosts that are below it in the new tree, from each
+// other and from the rest.
+func (m *motion) demotion(stays map[string]bool) Move {
+	move := Move{
+		Host: m.demoted, From: m.plan.Tree.Node(m.demoted).Parent, OutageMS: stepOutage,
+		Why: "gets a worse priority, which its neighbours believe once they have let go of it",
+	}
+	branch := make(map[string]int) // hosts that stay together, by the neighbour of the demoted one
+	for _, n := range m.plan.Tree.Nodes {
+		if !stays[n.Name] {
+			continue
+		}
+		at := n.Name
+		for at != m.demoted && at != m.plan.Tree.Root && m.plan.Tree.Node(at).Parent != m.demoted {
+			at = m.plan.Tree.Node(at).Parent
+		}
+		for _, seen := range branch {
+			move.Pairs += seen
+		}
+		move.Pairs -= branch[at]
+		branch[at]++
+		if at != m.plan.Tree.Root {
+			move.Behind = append(move.Behind, n.Name)
+		}
+	}
+	return move
 }
 
 // Tunnel is one end of a tunnel: a port of a host's bridge.

@@ -36,6 +36,12 @@ func changed(t *testing.T, before, after string) *plan.Plan {
 	return makePlan(t, in)
 }
 
+func inRing(file string) string { return strings.Replace(file, "mesh", "ring", 1) }
+
+func replacedRoot(file string) string {
+	return strings.Replace(file, "root: h1, backup: h2", "root: h2, backup: h1", 1)
+}
+
 func TestMovesAreTheHostsThatLeaveTheTreeAsItIs(t *testing.T) {
 	replaced := func(old, with string) string { return strings.Replace(fourHosts, old, with, 1) }
 	h4 := "  h4: {address: 192.0.2.14}\n"
@@ -49,7 +55,10 @@ func TestMovesAreTheHostsThatLeaveTheTreeAsItIs(t *testing.T) {
 		{"a leaf is removed", fourHosts, replaced(h4, ""), nil},
 		{"a larger network", fourHosts, replaced("172.17.0.0/16", "172.16.0.0/15"), nil},
 		{"tunnels that carry nothing are removed", fourHosts, replaced("mesh", "hub"), nil},
-		{"another root", fourHosts, replaced("root: h1, backup: h2", "root: h2, backup: h1"), []string{"h3 leaves h1: h3, 3 pairs, 2000 ms", "h4 leaves h1: h4, 3 pairs, 2000 ms"}},
+		{"another root", fourHosts, replacedRoot(fourHosts), []string{"h3 leaves h1: h3, 3 pairs, 300 ms", "h4 leaves h1: h4, 3 pairs, 300 ms", "h1 leaves h2: h1, 3 pairs, 300 ms"}},
+		{"the root again", replacedRoot(fourHosts), fourHosts, []string{"h3 leaves h2: h3, 3 pairs, 300 ms", "h4 leaves h2: h4, 3 pairs, 300 ms"}},
+		{"a root with hosts below it gets a worse priority", inRing(fourHosts), replacedRoot(inRing(fourHosts)),
+			[]string{"h1 leaves h2: h1 h4, 5 pairs, 300 ms"}},
 		{"cost", fourHosts, fourHosts + "links: [{between: [h1, h3], cost: 9000}]\n", []string{"h3 leaves h1: h3, 3 pairs, 300 ms"}},
 		{"a tunnel of the tree is removed", fourHosts, replaced("mesh", "ring"), []string{"h3 leaves h1: h3, 3 pairs, 300 ms"}},
 		{"the root is removed", fourHosts, strings.NewReplacer("  h1: {address: 192.0.2.11}\n", "", "root: h1, backup: h2", "root: h2, backup: h3").Replace(fourHosts),
@@ -167,14 +176,40 @@ func TestPacketsGrowOnlyOnceAllTunnelsCarryThem(t *testing.T) {
 }
 
 func TestTheOldRootStaysItUntilThereIsNoLoop(t *testing.T) {
-	p := changed(t, fourHosts, strings.Replace(fourHosts, "root: h1, backup: h2", "root: h2, backup: h1", 1))
-	for i, want := range [][]string{{"4096", "4096", "8192", "8192"}, {"8192", "4096", "4096", "4096"}} {
+	p := changed(t, fourHosts, replacedRoot(fourHosts))
+	for i, want := range [][]string{{"4096", "4096", "61440", "61440", "8192"}, {"8192", "4096", "4096", "4096", "4096"}} {
 		var got []string
 		for _, s := range p.Hosts[i].Steps() {
 			got = append(got, s.OVS.OtherConfig["rstp-priority"])
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", p.Hosts[i].Name, diff)
+		}
+	}
+}
+
+func TestNeighboursLetGoOfAnOldRootThatGetsAWorsePriority(t *testing.T) {
+	p := changed(t, fourHosts, replacedRoot(fourHosts))
+	want := map[string][]string{
+		"h1": {
+			"4096: vx-h2 2000, vx-h3 2000, vx-h4 2000",
+			"4096: vx-h2 2000, vx-h3 2000, vx-h4 2000",
+			"61440: vx-h2 2000, vx-h3 2000 held, vx-h4 2000 held",
+			"61440: vx-h2 2000, vx-h3 2000 held, vx-h4 2000 held",
+			"8192: vx-h2 2000, vx-h3 2000, vx-h4 2000",
+		},
+		"h2": {
+			"8192: vx-h1 2000, vx-h3 2000, vx-h4 2000",
+			"4096: vx-h1 2000, vx-h3 2000, vx-h4 2000",
+			"4096: vx-h1 2000 held, vx-h3 2000, vx-h4 2000",
+			"4096: vx-h1 2000, vx-h3 2000, vx-h4 2000",
+			"4096: vx-h1 2000, vx-h3 2000, vx-h4 2000",
+		},
+	}
+	for host, states := range want {
+		i := slices.IndexFunc(p.Hosts, func(h plan.Host) bool { return h.Name == host })
+		if diff := cmp.Diff(states, ports(p.Hosts[i])); diff != "" {
+			t.Errorf("%s: %s", host, diff)
 		}
 	}
 }

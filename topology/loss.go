@@ -141,7 +141,7 @@ func (t *Tree) mainRoot(r remains) int {
 	best := r.home
 	for _, b := range r.now.order {
 		if r.now.parent[b] == none && (best == none ||
-			cmp.Or(cmp.Compare(size[best], size[b]), t.bridges[b].compare(t.bridges[best])) < 0) {
+			cmp.Or(cmp.Compare(size[best], size[b]), t.bridges[b].Compare(t.bridges[best])) < 0) {
 			best = b
 		}
 	}

@@ -34,8 +34,8 @@ type Bridge struct {
 	MAC      [6]byte
 }
 
-// compare orders bridges by identifier, the best first.
-func (b Bridge) compare(o Bridge) int {
+// Compare orders bridges by identifier, the best first.
+func (b Bridge) Compare(o Bridge) int {
 	return cmp.Or(cmp.Compare(b.Priority, o.Priority), bytes.Compare(b.MAC[:], o.MAC[:]))
 }
 
@@ -121,7 +121,7 @@ func wired(bridges []Bridge, edges []Edge, index map[string]int) (*wiring, []Edg
 func identified(bridges []Bridge) []int {
 	rank := indices(len(bridges))
 	slices.SortStableFunc(rank, func(i, j int) int {
-		return bridges[i].compare(bridges[j])
+		return bridges[i].Compare(bridges[j])
 	})
 	return rank
 }
