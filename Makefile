@@ -83,7 +83,7 @@ fuzz: ## feed the parsers random input, FUZZTIME (1m) each
 
 .PHONY: test-faults
 test-faults: deps build ## strike applies on lab hosts with faults, at each of their moments
-	go test -tags privileged,faults -run '^TestFaults$$' -v -timeout 30m ./scenarios
+	go test -tags privileged,faults -count 1 -run '^TestFaults$$' -v -timeout 30m ./scenarios
 
 SOAK ?= 30m
 

@@ -23,12 +23,14 @@ const (
 // Move is a host that changes its place in the tree, with all hosts that reach the others through it.
 type Move struct {
 	Host     string   `json:"host"`
-	From     string   `json:"from"`      // the host that it is reached over now
+	From     string   `json:"from"`      // the host that it is reached over now; where an old root is demoted, the one that it will be
 	Behind   []string `json:"behind"`    // itself and the hosts that are reached through it, as many as stay
 	Pairs    int      `json:"pairs"`     // of hosts that stay, whose path the move changes
 	OutageMS int      `json:"outage_ms"` // at most, expected
 	Why      string   `json:"why"`
 }
+
+const inSteps = ", in steps"
 
 // What a move costs, in milliseconds; docs/adr/0011 has the measurements.
 const (
@@ -37,6 +39,8 @@ const (
 	// remakeOutage is for tunnels that are made anew under the same name: until both ends have changed, BFD has come up, which sends
 	// once a second until then (RFC 5880 6.8.3), and the tree with it.
 	remakeOutage = 4000
+	// aloneOutage is for hosts that change each on its own: a port that is deleted keeps its last news of the root for up to 2 s.
+	aloneOutage = 2500
 )
 
 // plannedMoves fills in Moves, and where the tree can be moved without letting go of it, the states that the hosts go through
@@ -59,7 +63,7 @@ func (p *Plan) plannedMoves() {
 	if len(m.leaving) == 0 && m.old.Root == p.Tree.Root {
 		return
 	}
-	outage, why := stepOutage, "goes another way, in steps"
+	outage, why := stepOutage, "goes another way"+inSteps
 	switch {
 	case m.stp:
 		outage, why = outageSTP, "STP waits for news of the root to age, and for ports to listen and learn"
@@ -374,7 +378,8 @@ func (m *motion) moves(outage int, why string) []Move {
 	for _, n := range m.old.Nodes {
 		if behind := below[n.Name]; m.leaving[n.Name] && len(behind) < staying {
 			moves = append(moves, Move{
-				Host: n.Name, From: m.parent[n.Name], Behind: behind, Pairs: len(behind) * (staying - len(behind)), OutageMS: outage, Why: why,
+				Host: n.Name, From: m.parent[n.Name], Behind: behind, Pairs: len(behind) * (staying - len(behind)), OutageMS: outage,
+				Why: "leaves " + m.parent[n.Name] + " and " + why,
 			})
 		}
 	}
@@ -389,7 +394,7 @@ func (m *motion) moves(outage int, why string) []Move {
 func (m *motion) demotion(stays map[string]bool) Move {
 	move := Move{
 		Host: m.demoted, From: m.plan.Tree.Node(m.demoted).Parent, OutageMS: stepOutage,
-		Why: "gets a worse priority, which its neighbours believe once they have let go of it",
+		Why: "gets a worse priority" + inSteps,
 	}
 	branch := make(map[string]int) // hosts that stay together, by the neighbour of the demoted one
 	for _, n := range m.plan.Tree.Nodes {
@@ -410,6 +415,18 @@ func (m *motion) demotion(stays map[string]bool) Move {
 		}
 	}
 	return move
+}
+
+// Apart has every host go straight to what is desired, so that one can fail without the others: nothing holds the tree together
+// meanwhile.
+func (p *Plan) Apart() {
+	for i := range p.Hosts {
+		p.Hosts[i].Between = nil
+	}
+	for i := range p.Moves {
+		p.Moves[i].OutageMS = max(p.Moves[i].OutageMS, aloneOutage)
+		p.Moves[i].Why = strings.TrimSuffix(p.Moves[i].Why, inSteps)
+	}
 }
 
 // Tunnel is one end of a tunnel: a port of a host's bridge.

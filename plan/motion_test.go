@@ -213,3 +213,17 @@ func TestNeighboursLetGoOfAnOldRootThatGetsAWorsePriority(t *testing.T) {
 		}
 	}
 }
+
+func TestHostsThatMayFailAloneTakeNoSteps(t *testing.T) {
+	p := changed(t, fourHosts, inRing(fourHosts))
+	p.Apart()
+	for _, h := range p.Hosts {
+		if len(h.Steps()) != 1 {
+			t.Errorf("%s takes %d steps", h.Name, len(h.Steps()))
+		}
+	}
+	want := []plan.Move{{Host: "h3", From: "h1", Behind: []string{"h3"}, Pairs: 3, OutageMS: 2500, Why: "leaves h1 and goes another way"}}
+	if diff := cmp.Diff(want, p.Moves); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -121,9 +121,11 @@ func (w *world) read() string {
 	return string(data)
 }
 
+func (w *world) lockPath() string { return strings.TrimSuffix(w.file, ".yaml") + ".lock" }
+
 func (w *world) lock() string {
 	w.t.Helper()
-	data, err := os.ReadFile(strings.TrimSuffix(w.file, ".yaml") + ".lock")
+	data, err := os.ReadFile(w.lockPath())
 	if err != nil {
 		w.t.Fatal(err)
 	}

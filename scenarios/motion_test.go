@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,29 +15,46 @@ import (
 
 // A motion is a change of a fabric that runs: what the file says of its hosts and what else.
 type motion struct {
-	name  string
-	hosts string // numbers
-	more  string
-	moves bool // the tree
+	name   string
+	hosts  string // numbers
+	more   string
+	moves  bool   // the tree
+	range4 string // what the lock has for h4 from now on; "" as it was
 }
 
 const meshed = "graph: {strategy: mesh}\ntree: {root: h1, backup: h2}\n"
 
 // motions go from one to the next, from a mesh of h1 to h4 whose root is h1.
 var motions = []motion{
-	{"tunnels that carry nothing go", "1234", "graph: {strategy: hub}\ntree: {root: h1, backup: h2}\n", false},
-	{"tunnels come", "1234", meshed, false},
-	{"another root", "1234", "graph: {strategy: mesh}\ntree: {root: h2, backup: h1}\n", true},
-	{"the root again", "1234", meshed, true},
-	{"cost", "1234", meshed + "links: [{between: [h1, h3], cost: 20000}]\n", true},
-	{"the cost again", "1234", meshed, true},
-	{"a tunnel of the tree goes", "1234", "graph: {strategy: ring}\ntree: {root: h1, backup: h2}\n", true},
-	{"a better tunnel comes", "1234", meshed, true},
-	{"another tunnel type", "1234", meshed + "tunnel: {type: geneve}\n", true},
-	{"another key", "1234", meshed + "tunnel: {type: geneve, key: 7}\n", true},
-	{"the root goes", "234", "graph: {strategy: mesh}\ntree: {root: h2, backup: h3}\ntunnel: {type: geneve, key: 7}\n", true},
-	{"a host comes", "1234", "graph: {strategy: mesh}\ntree: {root: h2, backup: h3}\ntunnel: {type: geneve, key: 7}\n", false},
+	{name: "another range of h4", hosts: "1234", more: meshed, range4: "10.19.192.0/19"},
+	{name: "tunnels that carry nothing go", hosts: "1234", more: "graph: {strategy: hub}\ntree: {root: h1, backup: h2}\n"},
+	{name: "tunnels come", hosts: "1234", more: meshed},
+	{name: "another root", hosts: "1234", more: "graph: {strategy: mesh}\ntree: {root: h2, backup: h1}\n", moves: true},
+	{name: "the root again", hosts: "1234", more: meshed, moves: true},
+	{name: "cost", hosts: "1234", more: meshed + "links: [{between: [h1, h3], cost: 20000}]\n", moves: true},
+	{name: "the cost again", hosts: "1234", more: meshed, moves: true},
+	{name: "a tunnel of the tree goes", hosts: "1234", more: "graph: {strategy: ring}\ntree: {root: h1, backup: h2}\n", moves: true},
+	{name: "a better tunnel comes", hosts: "1234", more: meshed, moves: true},
+	{name: "another tunnel type", hosts: "1234", more: meshed + "tunnel: {type: geneve}\n", moves: true},
+	{name: "another key", hosts: "1234", more: meshed + "tunnel: {type: geneve, key: 7}\n", moves: true},
+	{name: "the root goes", hosts: "234", more: "graph: {strategy: mesh}\ntree: {root: h2, backup: h3}\ntunnel: {type: geneve, key: 7}\n", moves: true},
+	{name: "a host comes", hosts: "1234", more: "graph: {strategy: mesh}\ntree: {root: h2, backup: h3}\ntunnel: {type: geneve, key: 7}\n"},
 }
+
+// set writes what the motion leads to.
+func (w *world) set(m motion) {
+	w.t.Helper()
+	w.write(m.file())
+	if m.range4 == "" {
+		return
+	}
+	lock := lockedRange4.ReplaceAllString(w.lock(), "${1}"+m.range4)
+	if err := os.WriteFile(w.lockPath(), []byte(lock), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+var lockedRange4 = regexp.MustCompile(`(?m)^(host h4 .*range=)\S+`)
 
 func (m motion) file() string {
 	text := "version: 1\nname: motion\nnetwork: 10.19.0.0/16\n" + m.more + "hosts:\n"
@@ -73,7 +92,7 @@ func TestTheTreeMovesInSteps(t *testing.T) {
 	step := steps(t, w)
 	for _, m := range motions {
 		step(m.name, func(t *testing.T, w *world) {
-			w.write(m.file())
+			w.set(m)
 			if got := w.outage() > 0; got != m.moves {
 				t.Errorf("the plan says that the tree moves: %v, want %v", got, m.moves)
 			}
@@ -159,11 +178,14 @@ func BenchmarkMotion(b *testing.B) {
 	for _, m := range motions {
 		b.Run(strings.ReplaceAll(m.name, " ", "-"), func(b *testing.B) {
 			w := w.at(b)
-			w.write(m.file())
+			w.set(m)
 			predicted := w.outage()
 			stay := before
-			if len(m.hosts) < len(before) {
+			switch {
+			case len(m.hosts) < len(before):
 				stay = m.hosts
+			case m.range4 != "":
+				stay = "123" // h4 gets another address
 			}
 			stop := w.pingAll(stay)
 			w.must("apply", "--yes")

@@ -119,6 +119,9 @@ func (a *applyFlags) run(cmd *cobra.Command, o *options) error {
 	if err != nil {
 		return err
 	}
+	if a.keepGoing {
+		p.Apart()
+	}
 	if !a.asJSON {
 		printPlan(stdout, p)
 	}

@@ -60,8 +60,8 @@ func printMoves(w io.Writer, moves []plan.Move, color bool) {
 				who = strings.Join(m.Behind, ", ")
 			}
 		}
-		fmt.Fprintln(w, paint(color, fmt.Sprintf("! %s: no way to the others (%s) for up to %.1f s: %s leaves %s and %s",
-			who, count(m.Pairs, "pair", "pairs"), float64(m.OutageMS)/1000, m.Host, m.From, m.Why)))
+		fmt.Fprintln(w, paint(color, fmt.Sprintf("! %s: no way to the others (%s) for up to %.1f s: %s %s",
+			who, count(m.Pairs, "pair", "pairs"), float64(m.OutageMS)/1000, m.Host, m.Why)))
 	}
 }
 

@@ -83,7 +83,7 @@ type Result struct {
 type Options struct {
 	Parallel      int                          // hosts at once
 	Canary        int                          // hosts that apply before all others, and have to be well first
-	KeepGoing     bool                         // a host that fails keeps no other from applying, nor from keeping what it applied
+	KeepGoing     bool                         // a host that fails keeps no other from applying, nor from keeping what it applied; for plans without steps
 	ConfirmWithin time.Duration                // a host goes back by itself once it has heard nothing for so long
 	Stand         func(context.Context) error  // waits until the new tunnels carry frames, before a plan of several steps relies on them; may be nil
 	Check         Check                        // once hosts are what the plan wants; may be nil
@@ -127,9 +127,6 @@ type attempt struct {
 func newAttempt(p *plan.Plan, o Options) *attempt {
 	a := &attempt{Options: o}
 	for _, h := range p.Hosts {
-		if o.KeepGoing {
-			h.Between = nil // steps are for all hosts together
-		}
 		r := &hostRun{
 			host: h, within: o.ConfirmWithin, progress: func(text string) { a.tell(h.Name, text) },
 			result: Result{Host: h.Name, State: Unchanged},

@@ -93,16 +93,3 @@ func TestCanariesTakeTheFirstStepAndThenAllGoTogether(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-func TestHostsThatMayFailAloneTakeNoSteps(t *testing.T) {
-	p, hosts := steps()
-	p.Hosts[0].Changes, p.Hosts[1].Changes = []plan.Change{{}}, []plan.Change{{}}
-	o := options(hosts)
-	o.KeepGoing = true
-	if _, err := rollout.Apply(t.Context(), p, o); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"apply", "hold", "confirm"}, hosts["h1"].calls); diff != "" {
-		t.Error(diff)
-	}
-}
