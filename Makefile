@@ -53,7 +53,7 @@ demo-down: root build ## take the demo's hosts down
 .PHONY: test
 test: deps build ## run all tests; needs root
 	@echo "Running all tests: pure packages, real Open vSwitch in network namespaces, and whole fabrics on lab hosts of bookworm and trixie. Not the faults at each moment of an apply, which take longer: make test-faults."
-	go vet -tags privileged,faults,soak ./...
+	go vet -tags privileged ./... && go vet -tags privileged,faults ./scenarios && go vet -tags privileged,soak ./scenarios
 	go test -tags privileged -timeout 30m ./...
 
 .PHONY: test-unit

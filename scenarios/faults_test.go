@@ -1,4 +1,4 @@
-//go:build privileged && faults
+//go:build privileged && (faults || soak)
 
 package scenarios_test
 
