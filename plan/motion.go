@@ -48,10 +48,11 @@ const (
 //
 //  1. New tunnels stand beside the old ones, at a cost that draws no traffic. Tunnels that carry nothing, and will not, are held out
 //     of the tree, so that news of a lost root cannot go round in what the next step leaves.
-//  2. Costs are the new ones, and the priorities that get better. Each host whose way to the root is not in the new tree leaves it.
-//  3. The other ends let go. An old root that stays and is still the best gets the worst priority, now that there is no loop for the news
-//     of that to go round in. To its neighbours a bridge of another priority is another bridge, with worse news, and they would hold on to
-//     what they know until it has aged: so they let go of it, in this step, and
+//     Priorities that get better are the new ones, where that makes no other root.
+//  2. Costs are the new ones, and the other priorities that get better. Each host whose way to the root is not in the new tree leaves it.
+//  3. The other ends let go. Hosts whose priority gets worse have the worst one, now that there is no loop for the news of a root that is
+//     none any more to go round in. To its neighbours a bridge of another priority is another bridge, with worse news, and they would hold on
+//     to what they know until it has aged: so those that need its news let go of it, in this step, and
 //  4. take it back, as it is.
 //
 // Desired then takes the old tunnels away, and lets those that are no part of the tree take part in it again.
@@ -60,7 +61,7 @@ func (p *Plan) plannedMoves() {
 		return
 	}
 	m := newMotion(p)
-	if len(m.leaving) == 0 && m.old.Root == p.Tree.Root {
+	if len(m.leaving) == 0 && len(m.demoted) == 0 && m.old.Root == p.Tree.Root {
 		return
 	}
 	outage, why := stepOutage, "goes another way"+inSteps
@@ -85,11 +86,15 @@ type motion struct {
 	parent  map[string]string // in the old tree
 	leaving map[string]bool   // hosts whose way to the root is not in the new tree
 	next    map[[2]string]bool
-	demoted string // the old root, if it stays as a host and loses to no other before it gets a worse priority; or ""
+	demoted map[string]bool    // hosts that their neighbours have to let go of to believe their worse priority
+	cut     map[[2]string]bool // tunnels that the first host lets go of because the second one is demoted
 }
 
 func newMotion(p *Plan) *motion {
-	m := &motion{plan: p, stp: p.Protocol != string(topology.RSTP), parent: make(map[string]string), leaving: make(map[string]bool), next: make(map[[2]string]bool)}
+	m := &motion{
+		plan: p, stp: p.Protocol != string(topology.RSTP), parent: make(map[string]string), leaving: make(map[string]bool),
+		next: make(map[[2]string]bool), demoted: make(map[string]bool), cut: make(map[[2]string]bool),
+	}
 	m.old = m.present()
 	for _, n := range p.Tree.Nodes {
 		if n.Parent != "" {
@@ -111,7 +116,9 @@ func newMotion(p *Plan) *motion {
 			m.leaving[h.Name] = true
 		}
 	}
-	m.demoted = m.demotes()
+	if m.old.Root != "" {
+		m.demote()
+	}
 	return m
 }
 
@@ -189,25 +196,31 @@ func (p Port) remade(want Port) bool {
 	return p.Name != want.Name || p.Type != want.Type || !maps.Equal(p.Options, want.Options)
 }
 
-// demotes finds the root to be demoted.
-func (m *motion) demotes() string {
-	var best topology.Bridge // of those that stay, each with the better of its priorities
+// demote finds the hosts that get a worse priority while others have news from them that the new tree is made of: the old root, if it
+// loses to no other before, and every host with others below it.
+func (m *motion) demote() {
+	root := m.plan.Hosts[slices.IndexFunc(m.plan.Hosts, func(h Host) bool { return h.Name == m.old.Root })]
+	beaten := root.Removed || m.old.Root == m.plan.Tree.Root
 	for _, h := range m.plan.Hosts {
-		if h.Removed {
+		if h.Removed || beaten {
 			continue
 		}
-		b := h.Desired.OVS.treeBridge(h.Name)
+		b := h.Desired.OVS.treeBridge("")
 		if h.From.OVS != nil {
 			b.Priority = min(b.Priority, h.From.OVS.treeBridge("").Priority)
 		}
-		if best.Name == "" || b.Compare(best) < 0 {
-			best = b
+		beaten = b.Compare(root.From.OVS.treeBridge("")) < 0
+	}
+	for _, h := range m.plan.Hosts {
+		if h.Removed || h.From.OVS == nil || h.From.OVS.treeBridge("").Priority >= h.Desired.OVS.treeBridge("").Priority {
+			continue
+		}
+		for _, n := range m.plan.Tree.Nodes {
+			if n.Parent == h.Name || h.Name == m.old.Root && !beaten && m.next[[2]string{n.Name, h.Name}] {
+				m.cut[[2]string{n.Name, h.Name}], m.demoted[h.Name] = true, true
+			}
 		}
 	}
-	if best.Name == m.old.Root && best.Name != m.plan.Tree.Root {
-		return best.Name
-	}
-	return ""
 }
 
 // beside tells whether all new tunnels can stand beside the old ones: none has the name of another one, or its number.
@@ -263,6 +276,9 @@ func (m *motion) between(h *Host) {
 		}
 	}
 	sortPorts(add.Ports)
+	if m.rises(h) {
+		add.OtherConfig["rstp-priority"] = h.Desired.OVS.OtherConfig["rstp-priority"]
+	}
 
 	move, part := h.Desired.OVS.clone(), h.Desired.OVS.clone()
 	if was := from.OtherConfig["rstp-priority"]; from.treeBridge("").Priority < h.Desired.OVS.treeBridge("").Priority {
@@ -286,14 +302,14 @@ func (m *motion) between(h *Host) {
 	}
 
 	states := []*OVS{add, move, part}
-	if m.demoted != "" {
+	if len(m.demoted) > 0 {
 		apart := part.clone()
 		for i, p := range apart.Ports {
-			if p.ExternalIDs[PeerKey] == m.demoted {
+			if m.cut[[2]string{h.Name, p.ExternalIDs[PeerKey]}] {
 				apart.Ports[i] = p.held()
 			}
 		}
-		if h.Name == m.demoted {
+		if m.demoted[h.Name] {
 			part.OtherConfig["rstp-priority"], apart.OtherConfig["rstp-priority"] = strconv.Itoa(standbyPriority), strconv.Itoa(standbyPriority)
 		}
 		states = []*OVS{add, move, apart, part}
@@ -309,6 +325,17 @@ func (m *motion) between(h *Host) {
 		state.OVS = ovs
 		h.Between = append(h.Between, state)
 	}
+}
+
+// rises tells whether a host gets a better priority that does not make it the root as long as the old one is there. It gets that while
+// nothing else moves: a bridge of another priority that has just lost the root would not be believed by its neighbours, which know better.
+func (m *motion) rises(h *Host) bool {
+	root := slices.IndexFunc(m.plan.Hosts, func(h Host) bool { return h.Name == m.old.Root })
+	if root < 0 || h.From.OVS == nil {
+		return false
+	}
+	was, will := h.From.OVS.treeBridge(""), h.Desired.OVS.treeBridge("")
+	return will.Priority < was.Priority && m.plan.Hosts[root].From.OVS.treeBridge("").Compare(will) < 0
 }
 
 // newcomer is the bridge of a host that joins, without tunnels yet.
@@ -383,33 +410,31 @@ func (m *motion) moves(outage int, why string) []Move {
 			})
 		}
 	}
-	if m.demoted != "" && outage == stepOutage {
-		moves = append(moves, m.demotion(stays))
+	for _, n := range m.plan.Tree.Nodes {
+		if m.demoted[n.Name] && outage == stepOutage {
+			moves = append(moves, m.demotion(n.Name, stays))
+		}
 	}
 	return moves
 }
 
-// demotion is what the demoted root's neighbours cut off for a moment: it, and the hosts that are below it in the new tree, from each
-// other and from the rest.
-func (m *motion) demotion(stays map[string]bool) Move {
-	move := Move{
-		Host: m.demoted, From: m.plan.Tree.Node(m.demoted).Parent, OutageMS: stepOutage,
-		Why: "gets a worse priority" + inSteps,
-	}
-	branch := make(map[string]int) // hosts that stay together, by the neighbour of the demoted one
+// demotion is what the neighbours of a demoted host cut off for a moment.
+func (m *motion) demotion(host string, stays map[string]bool) Move {
+	move := Move{Host: host, From: m.plan.Tree.Node(host).Parent, OutageMS: stepOutage, Why: "gets a worse priority" + inSteps}
+	together := make(map[string]int)
 	for _, n := range m.plan.Tree.Nodes {
 		if !stays[n.Name] {
 			continue
 		}
 		at := n.Name
-		for at != m.demoted && at != m.plan.Tree.Root && m.plan.Tree.Node(at).Parent != m.demoted {
-			at = m.plan.Tree.Node(at).Parent
+		for parent := m.plan.Tree.Node(at).Parent; parent != "" && !m.cut[[2]string{at, parent}] && !m.cut[[2]string{parent, at}]; {
+			at, parent = parent, m.plan.Tree.Node(parent).Parent
 		}
-		for _, seen := range branch {
+		for _, seen := range together {
 			move.Pairs += seen
 		}
-		move.Pairs -= branch[at]
-		branch[at]++
+		move.Pairs -= together[at]
+		together[at]++
 		if at != m.plan.Tree.Root {
 			move.Behind = append(move.Behind, n.Name)
 		}

@@ -44,6 +44,7 @@ func replacedRoot(file string) string {
 
 func TestMovesAreTheHostsThatLeaveTheTreeAsItIs(t *testing.T) {
 	replaced := func(old, with string) string { return strings.Replace(fourHosts, old, with, 1) }
+	const dear = "links: [{between: [h3, h4], cost: 9000}]\n"
 	h4 := "  h4: {address: 192.0.2.14}\n"
 	for _, c := range []struct {
 		name, before, after string
@@ -59,6 +60,8 @@ func TestMovesAreTheHostsThatLeaveTheTreeAsItIs(t *testing.T) {
 		{"the root again", replacedRoot(fourHosts), fourHosts, []string{"h3 leaves h2: h3, 3 pairs, 300 ms", "h4 leaves h2: h4, 3 pairs, 300 ms"}},
 		{"a root with hosts below it gets a worse priority", inRing(fourHosts), replacedRoot(inRing(fourHosts)),
 			[]string{"h1 leaves h2: h1 h4, 5 pairs, 300 ms"}},
+		{"a host with another below it gets a worse priority", inRing(fourHosts) + dear, strings.Replace(inRing(fourHosts), "backup: h2", "backup: h4", 1) + dear,
+			[]string{"h2 leaves h1: h3, 3 pairs, 300 ms"}},
 		{"cost", fourHosts, fourHosts + "links: [{between: [h1, h3], cost: 9000}]\n", []string{"h3 leaves h1: h3, 3 pairs, 300 ms"}},
 		{"a tunnel of the tree is removed", fourHosts, replaced("mesh", "ring"), []string{"h3 leaves h1: h3, 3 pairs, 300 ms"}},
 		{"the root is removed", fourHosts, strings.NewReplacer("  h1: {address: 192.0.2.11}\n", "", "root: h1, backup: h2", "root: h2, backup: h3").Replace(fourHosts),
@@ -177,7 +180,7 @@ func TestPacketsGrowOnlyOnceAllTunnelsCarryThem(t *testing.T) {
 
 func TestTheOldRootStaysItUntilThereIsNoLoop(t *testing.T) {
 	p := changed(t, fourHosts, replacedRoot(fourHosts))
-	for i, want := range [][]string{{"4096", "4096", "61440", "61440", "8192"}, {"8192", "4096", "4096", "4096", "4096"}} {
+	for i, want := range [][]string{{"4096", "4096", "61440", "61440", "8192"}, {"4096", "4096", "4096", "4096", "4096"}} {
 		var got []string
 		for _, s := range p.Hosts[i].Steps() {
 			got = append(got, s.OVS.OtherConfig["rstp-priority"])
@@ -199,7 +202,7 @@ func TestNeighboursLetGoOfAnOldRootThatGetsAWorsePriority(t *testing.T) {
 			"8192: vx-h2 2000, vx-h3 2000, vx-h4 2000",
 		},
 		"h2": {
-			"8192: vx-h1 2000, vx-h3 2000, vx-h4 2000",
+			"4096: vx-h1 2000, vx-h3 2000, vx-h4 2000",
 			"4096: vx-h1 2000, vx-h3 2000, vx-h4 2000",
 			"4096: vx-h1 2000 held, vx-h3 2000, vx-h4 2000",
 			"4096: vx-h1 2000, vx-h3 2000, vx-h4 2000",
