@@ -108,8 +108,9 @@ func (h *Host) Observe(ctx context.Context, q plan.Query) (plan.Observation, err
 }
 
 // Apply brings the host from the state that the plan was made from to the
-// wanted one. The journal stays until Confirm or Rollback; an error of type
-// *wire.Error says what state the host is in.
+// wanted one. Where they are the same it only makes ready for a Next. The
+// journal stays until Confirm or Rollback; an error of type *wire.Error says
+// what state the host is in.
 func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(string)) error {
 	untouched := func(err error) error { return &wire.Error{Message: err.Error(), Untouched: true} }
 	now, err := h.Observe(ctx, req.Query)
@@ -125,9 +126,6 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 	if changes := plan.Diff(req.From, now.State); len(changes) > 0 {
 		return untouched(fmt.Errorf("changed since the plan was made: %s", join(changes)))
 	}
-	if len(plan.Diff(now.State, req.Want)) == 0 {
-		return nil
-	}
 	h.allow(req.Query)
 	progress("write the journal")
 	if err := h.Guard.Arm(ctx); err != nil {
@@ -137,6 +135,9 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 	if err := h.writeJournal(journal{Query: req.Query, Before: now.State, Want: req.Want}); err != nil {
 		h.disarm(ctx)
 		return untouched(err)
+	}
+	if len(plan.Diff(now.State, req.Want)) == 0 {
+		return nil
 	}
 	if err := h.bring(ctx, req.Query, now.State, req.Want, progress); err != nil {
 		return h.failed(err, progress)

@@ -147,17 +147,22 @@ func TestApplyLeavesDockerRunningWhereOnlyTheSwitchChanges(t *testing.T) {
 	}
 }
 
-func TestApplyDoesNothingWhereNothingDiffers(t *testing.T) {
+func TestApplyWhereNothingDiffersMakesReadyForTheStepsToCome(t *testing.T) {
 	m := &machine{state: wanted(1450)}
 	h := newHost(t, m)
+	g := &guard{}
+	h.Guard = g
 	if err := h.Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: wanted(1450)}, quiet); err != nil {
 		t.Fatal(err)
 	}
 	if len(m.calls) > 0 {
 		t.Errorf("calls: %v", m.calls)
 	}
-	if _, err := os.Stat(h.Dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("something was written: %v", err)
+	if _, err := os.Stat(filepath.Join(h.Dir, "journal.json")); err != nil || !g.armed {
+		t.Errorf("journal: %v, guarded: %v", err, g.armed)
+	}
+	if err := h.Next(t.Context(), wire.ApplyRequest{From: m.state, Want: wanted(1400)}, quiet); err != nil {
+		t.Error(err)
 	}
 }
 

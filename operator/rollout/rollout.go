@@ -202,7 +202,7 @@ func (a *attempt) begin(ctx context.Context, w wave, step int, fail func(error))
 	g, running := errgroup.WithContext(ctx)
 	g.SetLimit(a.Parallel)
 	for _, r := range w.hosts {
-		if !r.changesIn(step) {
+		if !r.takesPart(step) {
 			continue
 		}
 		g.Go(func() error {

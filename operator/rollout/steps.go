@@ -82,6 +82,13 @@ func (r *hostRun) step(step int) (from, want plan.HostState) {
 	return states[step], states[step+1]
 }
 
+// takesPart tells whether the host has something to do in a step. Every host
+// that changes at all makes ready in the first: where it has to write a journal
+// and a guard first, the tree waits for it.
+func (r *hostRun) takesPart(step int) bool {
+	return r.changesIn(step) || step == 0 && r.changes()
+}
+
 // changes tells whether any step changes the host, and changesIn whether one
 // does.
 func (r *hostRun) changes() bool {

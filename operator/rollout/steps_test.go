@@ -51,6 +51,23 @@ func TestTheTreeMovesOnceTheNewTunnelsStand(t *testing.T) {
 	}
 }
 
+func TestAHostThatChangesLaterMakesReadyInTheFirstStep(t *testing.T) {
+	p, hosts := steps()
+	p.Hosts[1].Between = []plan.HostState{mtu(1), mtu(2)}
+	o := options(hosts)
+	o.Stand = func(context.Context) error {
+		hosts["h2"].calls = append(hosts["h2"].calls, "stand")
+		return nil
+	}
+	if _, err := rollout.Apply(t.Context(), p, o); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"apply", "stand", "apply", "forget", "apply", "forget", "hold", "confirm"}
+	if diff := cmp.Diff(want, slices.Compact(hosts["h2"].calls)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestNoTreeMovesToTunnelsThatDoNotStand(t *testing.T) {
 	p, hosts := steps()
 	o := options(hosts)
