@@ -4,6 +4,7 @@ package ovsdb
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net"
 	"net/netip"
@@ -106,8 +107,9 @@ func TestObserveGivesUpWithItsContext(t *testing.T) {
 	}
 }
 
-func TestObserveDeviceInTheWay(t *testing.T) {
-	s := ovsdbtest.Start(t)
+// inNamespace runs f in a network namespace of its own.
+func inNamespace(t *testing.T, f func()) {
+	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -116,6 +118,14 @@ func TestObserveDeviceInTheWay(t *testing.T) {
 			t.Error(err)
 			return
 		}
+		f()
+	}()
+	<-done
+}
+
+func TestObserveDeviceInTheWay(t *testing.T) {
+	s := ovsdbtest.Start(t)
+	inNamespace(t, func() {
 		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}); err != nil {
 			t.Error(err)
 			return
@@ -127,8 +137,43 @@ func TestObserveDeviceInTheWay(t *testing.T) {
 		if diff := cmp.Diff([]string{"network device br0 exists and is not a bridge of Open vSwitch"}, whats(o)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-	}()
-	<-done
+	})
+}
+
+// An ovs-vswitchd that was stopped while the bridge went from the database
+// leaves its device, on the userspace datapath.
+func TestWhatABridgeHasLeftGoesAndIsNotInTheWay(t *testing.T) {
+	s := ovsdbtest.Start(t)
+	inNamespace(t, func() {
+		own := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "br0"}, Mode: netlink.TUNTAP_MODE_TAP}
+		if err := netlink.LinkAdd(own); err != nil {
+			t.Error(err)
+			return
+		}
+		r := New(s.Endpoint, fabric)
+		look := func(want int, whose string) {
+			var o plan.Observation
+			if err := r.Observe(t.Context(), plan.Query{Fabric: fabric}, &o); err != nil || len(o.Obstacles) != want {
+				t.Errorf("%s device: %v, in the way: %v", whose, err, whats(o))
+			}
+		}
+		look(1, "somebody else's")
+		if err := r.Apply(t.Context(), plan.HostState{}); err != nil {
+			t.Error(err)
+		}
+		look(1, "somebody else's")
+		sum := sha256.Sum256([]byte(fabric))
+		if err := netlink.LinkSetHardwareAddr(own, net.HardwareAddr{0x02, 0xfa, sum[0], sum[1], 0, 1}); err != nil {
+			t.Error(err)
+		}
+		look(0, "the fabric's")
+		if err := r.Apply(t.Context(), plan.HostState{}); err != nil {
+			t.Error(err)
+		}
+		if _, err := netlink.LinkByName("br0"); err == nil {
+			t.Error("the device is still there")
+		}
+	})
 }
 
 // A second bridge of the same switch, on the other end of a veth pair, is

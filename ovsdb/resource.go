@@ -72,7 +72,11 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 	}
 	o.Obstacles = append(o.Obstacles, obstacles(have, q)...)
 	if have.bridge() == nil {
-		o.Obstacles = append(o.Obstacles, devices()...)
+		inTheWay, err := devices(q.Fabric)
+		if err != nil {
+			return err
+		}
+		o.Obstacles = append(o.Obstacles, inTheWay...)
 	}
 	running, err := switchRuns(r.path())
 	if err != nil {
@@ -135,12 +139,12 @@ func (r *Resource) settle(ctx context.Context, s *session, root string, number i
 	if err := s.configured(ctx, root, number); err != nil {
 		return fmt.Errorf("waiting for ovs-vswitchd to configure the bridge: %w", err)
 	}
-	if want == nil {
-		return nil
-	}
 	have, err := s.read(ctx)
 	if err != nil {
 		return err
+	}
+	if want == nil {
+		return removeLeftover(have, r.fabric)
 	}
 	if failed := failures(have, want); failed != nil {
 		return &unmadeError{failed}

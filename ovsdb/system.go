@@ -84,13 +84,50 @@ func datapathTypes(have *snapshot) ([]string, error) {
 }
 
 // devices returns the network device in the way of a bridge that is not
-// there yet.
-func devices() []plan.Obstacle {
+// there yet. What the fabric's bridge has left is none: the bridge takes it.
+func devices(fabric string) ([]plan.Obstacle, error) {
 	if _, err := net.InterfaceByName(plan.BridgeName); err != nil {
-		return nil
+		return nil, nil
+	}
+	left, err := leftover(fabric)
+	if err != nil || left != nil {
+		return nil, err
 	}
 	return []plan.Obstacle{{
 		What: fmt.Sprintf("network device %s exists and is not a bridge of Open vSwitch", plan.BridgeName),
 		Cure: "give it another name where the host's network is configured",
-	}}
+	}}, nil
+}
+
+// leftover returns the device of the fabric's bridge, nil if there is none.
+// It outlives the bridge on the userspace datapath: an ovs-vswitchd that is
+// stopped leaves devices as they are, and one that starts knows nothing of a
+// bridge that has gone from the database meanwhile.
+func leftover(fabric string) (netlink.Link, error) {
+	link, err := netlink.LinkByName(plan.BridgeName)
+	if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking for the network device %s: %w", plan.BridgeName, err)
+	}
+	if link.Type() != "tuntap" || !plan.IsBridgeMAC(fabric, link.Attrs().HardwareAddr) {
+		return nil, nil
+	}
+	return link, nil
+}
+
+// removeLeftover takes that device away, once there is no bridge of its name.
+func removeLeftover(have *snapshot, fabric string) error {
+	if have.bridge() != nil {
+		return nil
+	}
+	link, err := leftover(fabric)
+	if err != nil || link == nil {
+		return err
+	}
+	if err := netlink.LinkDel(link); err != nil {
+		return fmt.Errorf("take away the network device %s that ovs-vswitchd has left: %w", plan.BridgeName, err)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -50,6 +51,12 @@ const bfdInterval = 100
 func bridgeMAC(fabric string, id int) [6]byte {
 	sum := sha256.Sum256([]byte(fabric))
 	return [6]byte{0x02, 0xfa, sum[0], sum[1], byte(id >> 8), byte(id)}
+}
+
+// IsBridgeMAC tells whether an address is of a bridge of the named fabric.
+func IsBridgeMAC(fabric string, mac net.HardwareAddr) bool {
+	own := bridgeMAC(fabric, 0)
+	return len(mac) == len(own) && bytes.Equal(mac[:4], own[:4])
 }
 
 // dockerMAC is the address of the Linux bridge. It is set because a bridge
