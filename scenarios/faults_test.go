@@ -109,7 +109,7 @@ var faultCases = slices.Concat(
 	each("change", cut, asBefore, atStop),
 	each("first", shortCut, asWanted, atDocker),
 	each("first", stopSwitch, asBefore, atStop),
-	each("first", stopSwitch, either, atSwitch), // it may be stopped too late
+	each("first", stopSwitch, either, atSwitch),                // it may be stopped too late
 	each("first", stopSwitch, either, atLinks),                 // it may be back before br0 is given up
 	each("change", stopSwitch, either, afterStop(atDocker)...), // it may be back before it is looked for
 	each("first", hangDatabase, either, atSwitch),              // the switch may have been changed already
