@@ -14,6 +14,9 @@ export CGO_ENABLED := 0
 PACKAGES := mmdebstrap systemd-container uidmap arch-test iproute2 iputils-ping ethtool openssh-client \
 	openvswitch-switch iperf3 util-linux procps git
 
+# Debian packages of what fabric is measured against.
+PACKAGES_PEERS := ansible
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,9 +34,9 @@ root:
 		exit 1; \
 	fi
 
-.PHONY: deps
-deps: root ## install the Debian packages that demo and test need
-	@missing=(); for p in $(PACKAGES); do \
+# $(call install,PACKAGES) installs those that are missing, and Go.
+define install
+	@missing=(); for p in $(1); do \
 		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing+=($$p); \
 	done; \
 	command -v go >/dev/null || missing+=(golang-go); \
@@ -41,6 +44,15 @@ deps: root ## install the Debian packages that demo and test need
 		echo "installing: $${missing[*]}"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null; \
 	fi
+endef
+
+.PHONY: deps
+deps: root ## install the Debian packages that demo and test need
+	$(call install,$(PACKAGES))
+
+.PHONY: deps-peers
+deps-peers: deps ## install those that bench-peers needs too
+	$(call install,$(PACKAGES_PEERS))
 
 .PHONY: demo
 demo: deps build ## boot three hosts, make them one network, and prove it
@@ -53,7 +65,7 @@ demo-down: root build ## take the demo's hosts down
 .PHONY: test
 test: deps build ## run all tests; needs root
 	@echo "Running all tests: pure packages, real Open vSwitch in network namespaces, and whole fabrics on lab hosts of bookworm and trixie. Not the faults at each moment of an apply, which take longer: make test-faults."
-	go vet -tags privileged ./... && go vet -tags privileged,faults ./scenarios && go vet -tags privileged,soak ./scenarios
+	go vet -tags privileged ./... && go vet -tags privileged,faults ./scenarios && go vet -tags privileged,soak ./scenarios && go vet -tags privileged,peers ./scenarios
 	go test -tags privileged -timeout 30m ./...
 
 .PHONY: test-unit
@@ -96,9 +108,13 @@ bench: deps build ## measure the figures of docs/benchmarks.md
 	go test -run '^$$' -bench . -benchtime 5x ./cmd/fabric
 	go test -tags privileged -run '^$$' -bench . -benchtime 1x -timeout 30m ./scenarios
 
+.PHONY: bench-peers
+bench-peers: deps-peers build ## measure fabric against Ansible and a shell script, see bench/README.md
+	go test -tags privileged,peers -run '^TestPeers' -v -timeout 0 ./scenarios
+
 .PHONY: lint
 lint: $(GOLANGCI) ## check the code's style
-	$(GOLANGCI) run --build-tags privileged,faults,soak
+	$(GOLANGCI) run --build-tags privileged,faults,soak,peers
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/.cache go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

@@ -86,6 +86,21 @@ func boot(t testing.TB, scenario, name string) *world {
 	return w
 }
 
+// scenario makes the folder of a scenario that is only for one test.
+func scenario(t testing.TB, lab, fabric string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "scenario")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for file, content := range map[string]string{"lab.yaml": lab, "fabric.yaml": fabric} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // tunnels logs what the switches of a failed test's hosts know of their
 // tunnels.
 func tunnels(ctx context.Context, t testing.TB, l *lab.Lab) {
@@ -243,6 +258,15 @@ func (w *world) must(args ...string) result {
 		w.t.Fatalf("fabric %s: exit status %d\n%s%s", strings.Join(args, " "), r.exit, r.stdout, r.stderr)
 	}
 	return r
+}
+
+// bareSSH logs in to hosts, all at once, and does nothing there.
+func (w *world) bareSSH(hosts ...string) {
+	w.t.Helper()
+	argv := append([]string{"sh", "-c", `for h; do ssh "ops@$h" true & done; wait`, "sh"}, hosts...)
+	if r := runCommand(w.t, w.lab.Ctl(w.t.Context(), argv...)); r.exit != 0 {
+		w.t.Fatal(r.stderr)
+	}
 }
 
 // try runs a shell command on a host.

@@ -5,7 +5,6 @@ package scenarios_test
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -77,16 +76,7 @@ func bootLanes(t *testing.T, name string) []*lane {
 			fmt.Fprintf(&spec, "  %s: {address: 198.18.0.%s}\n", h, strings.TrimPrefix(h, "h"))
 		}
 	}
-	dir := filepath.Join(t.TempDir(), "faults")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for file, content := range map[string]string{"lab.yaml": spec.String(), "fabric.yaml": ""} {
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w := boot(t, dir, name)
+	w := boot(t, scenario(t, spec.String(), ""), name)
 	lanes := make([]*lane, len(laneHosts))
 	var wait sync.WaitGroup
 	for i, lh := range laneHosts {
