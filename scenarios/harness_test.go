@@ -315,7 +315,7 @@ func (w *world) snapshot(host string) string {
 			ovs-vsctl --format=csv --columns=name,external_ids,other_config list $t | sort
 		done
 		ovs-vsctl --columns=datapath_type,stp_enable,rstp_enable list Bridge | sort
-		ip -o link show | awk -F': ' '{print $2}' | grep -v ^veth | sort
+		ip -o link show | awk -F'[:@ ]+' '{print $2}' | grep -v ^veth | sort
 		ip -o link show type bridge | sed 's/^[0-9]*: \([^:]*\):.* mtu \([0-9]*\) .*/\1 mtu \2/'
 		ip -o -4 addr show | awk '{print $2, $4}' | sort
 		docker network inspect bridge -f '{{json .IPAM.Config}} {{json .Options}}'
