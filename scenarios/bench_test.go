@@ -36,6 +36,39 @@ func BenchmarkFirstApply(b *testing.B) {
 	b.ReportMetric(0, "ns/op") // the two above say more
 }
 
+// BenchmarkTwentyHosts is from twenty hosts without a fabric to one that has
+// settled, and restarting dockerd on all of them at once, which is in it.
+func BenchmarkTwentyHosts(b *testing.B) {
+	const n = 20
+	allowHosts(b, n)
+	spec, file := "underlay: 192.0.2.0/24\nhosts:\n", "version: 1\nname: demo\nnetwork: 172.17.0.0/16\nssh: {user: ops}\nhosts:\n"
+	var hosts []string
+	for i := range n {
+		hosts = append(hosts, fmt.Sprintf("h%d", i+1))
+		line := fmt.Sprintf("  h%d: {address: 192.0.2.%d}\n", i+1, i+11)
+		spec, file = spec+line, file+line
+	}
+	w := boot(b, scenario(b, spec, file), "bench-twenty")
+	w.write(file)
+	const restart = `for h; do ssh "ops@$h" sudo systemctl restart docker & done; wait`
+	var applied, restarted time.Duration
+	b.ResetTimer()
+	for range b.N {
+		start := time.Now()
+		w.must("apply", "--yes")
+		applied += time.Since(start)
+		w.must("destroy", "--yes")
+		start = time.Now()
+		if r := runCommand(b, w.lab.Ctl(b.Context(), append([]string{"sh", "-c", restart, "sh"}, hosts...)...)); r.exit != 0 {
+			b.Fatal(r.stderr)
+		}
+		restarted += time.Since(start)
+	}
+	b.ReportMetric(applied.Seconds()/float64(b.N), "s/apply")
+	b.ReportMetric(restarted.Seconds()/float64(b.N), "s/restarts")
+	b.ReportMetric(0, "ns/op")
+}
+
 // BenchmarkNoopApply is an apply with nothing to do, against logging in to
 // the same hosts with bare ssh in the same run.
 func BenchmarkNoopApply(b *testing.B) {

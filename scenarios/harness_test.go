@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,28 @@ func boot(t testing.TB, scenario, name string) *world {
 	}
 	w.write(string(data))
 	return w
+}
+
+// allowHosts lets root have the inotify instances that n hosts take, some seven
+// each, until the test ends: the kernel grants it 128.
+func allowHosts(t testing.TB, n int) {
+	t.Helper()
+	const limit = "/proc/sys/fs/inotify/max_user_instances"
+	was, err := os.ReadFile(limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have, err := strconv.Atoi(strings.TrimSpace(string(was))); err != nil || have >= 10*n {
+		return
+	}
+	if err := os.WriteFile(limit, []byte(strconv.Itoa(10*n)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(limit, was, 0o644); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // scenario makes the folder of a scenario that is only for one test.

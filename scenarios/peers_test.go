@@ -64,6 +64,7 @@ func bootContest(t *testing.T, way way, hosts int) *contest {
 		c.hosts = append(c.hosts, fmt.Sprintf("h%d", i+1))
 		spec += fmt.Sprintf("  h%d: {address: 192.0.2.%d, release: bookworm}\n", i+1, 11+i)
 	}
+	allowHosts(t, hosts)
 	c.world = boot(t, scenario(t, spec, ""), "peers-"+way.name)
 	c.datapath = "system"
 	if c.try("h1", "ovs-vsctl get bridge br-ul datapath_type").exit == 0 { // see docs/architecture.md, Lab
