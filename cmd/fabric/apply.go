@@ -31,6 +31,7 @@ type applyFlags struct {
 	canary        int
 	keepGoing     bool
 	confirmWithin time.Duration
+	settle        time.Duration // 0: by the protocol of the tree
 }
 
 func (a *applyFlags) check() error {
@@ -44,7 +45,7 @@ func (a *applyFlags) check() error {
 	case a.saved != "" && a.adopt:
 		return errors.New("--adopt goes with fabric plan --out: a saved plan says whether it adopts")
 	}
-	return checkAdopt(a.adopt, a.allowMissing)
+	return errors.Join(checkAdopt(a.adopt, a.allowMissing), checkSettle(a.settle))
 }
 
 func newApplyCommand(o *options) *cobra.Command {
@@ -102,6 +103,7 @@ stays, as long as they reach each other. The next apply completes it.`,
 	flags.IntVar(&a.canary, "canary", 0, "apply on `N` hosts first, and on the others once these are well")
 	flags.BoolVar(&a.keepGoing, "keep-going", false, "go on with the other hosts where one fails, and keep what they applied")
 	flags.DurationVar(&a.confirmWithin, "confirm-within", a.confirmWithin, "a host that has applied goes back by itself when it hears nothing for `TIME`")
+	addSettleFlag(c, &a.settle, patience)
 	return c
 }
 
@@ -181,8 +183,8 @@ func (a *applyFlags) carryOut(ctx context.Context, l *loaded, f *fleet, p *plan.
 	kept := p.Kept()
 	first := c
 	first.canary, first.keepGoing = a.canary, a.keepGoing
-	first.stand = stand(kept, f)
-	first.check = check(l, kept, f, func(text string) { c.show.host("fabric", text) })
+	first.stand = stand(kept, f, a.settle)
+	first.check = check(l, kept, f, a.settle, func(text string) { c.show.host("fabric", text) })
 	results, err := first.out(ctx, kept)
 	if err != nil {
 		return results, err

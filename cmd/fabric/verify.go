@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ const (
 
 func newVerifyCommand(o *options) *cobra.Command {
 	var asJSON, iperf bool
+	var settle time.Duration
 	containers := true
 	c := &cobra.Command{
 		Use:   "verify",
@@ -40,10 +42,14 @@ duplicate addresses, and has a container on each host ping the others. Every
 failure comes with its cause and what to do.`,
 		Example: `  fabric verify
   fabric verify --iperf                # throughput too
-  fabric verify --json > report.json`,
+  fabric verify --json > report.json
+  fabric verify --settle 2m            # hosts that are short of time`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if err := checkSettle(settle); err != nil {
+				return err
+			}
 			l, f, err := openFleet(ctx, o, stderr)
 			if err != nil {
 				return err
@@ -57,7 +63,7 @@ failure comes with its cause and what to do.`,
 				fmt.Fprintln(stderr, "warning: the hosts are not what the file says; fabric plan shows the differences")
 			}
 			report, err := verify.Run(ctx, f.nodes(), expected(l.topology, p), verify.Options{
-				Iperf: iperf, Containers: containers, Parallel: o.parallel, Settle: settleTime(p),
+				Iperf: iperf, Containers: containers, Parallel: o.parallel, Settle: cmp.Or(settle, settleTime(p)),
 				Progress: func(text string) { fmt.Fprintln(stderr, text) },
 			})
 			if err != nil {
@@ -76,6 +82,7 @@ failure comes with its cause and what to do.`,
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	c.Flags().BoolVar(&iperf, "iperf", false, "measure throughput with iperf3 too")
+	addSettleFlag(c, &settle, 1)
 	c.Flags().BoolVar(&containers, "containers", containers, "start a container on each host and have it ping the others")
 	return c
 }
@@ -102,6 +109,19 @@ func (f *fleet) nodes() map[string]verify.Node {
 	return nodes
 }
 
+// addSettleFlag adds --settle, whose default is so many settle times.
+func addSettleFlag(c *cobra.Command, settle *time.Duration, times time.Duration) {
+	c.Flags().DurationVar(settle, "settle", 0, fmt.Sprintf("how long the fabric is given to come right, in `TIME` (default %s with RSTP, %s with STP)",
+		times*settleRSTP, times*settleSTP))
+}
+
+func checkSettle(settle time.Duration) error {
+	if settle < 0 {
+		return fmt.Errorf("--settle %s: a fabric cannot come right before it is looked at", settle)
+	}
+	return nil
+}
+
 func settleTime(p *plan.Plan) time.Duration {
 	if p.Protocol == string(topology.STP) {
 		return settleSTP
@@ -114,8 +134,8 @@ func settleTime(p *plan.Plan) time.Duration {
 // to reach each other. Before that, and without the hosts that are missing, no
 // tree is predicted: hosts that have applied have to reach those to which
 // tunnels lead.
-func check(l *loaded, p *plan.Plan, f *fleet, progress func(text string)) rollout.Check {
-	options := verify.Options{Settle: patience * settleTime(p), Progress: progress}
+func check(l *loaded, p *plan.Plan, f *fleet, settle time.Duration, progress func(text string)) rollout.Check {
+	options := verify.Options{Settle: cmp.Or(settle, patience*settleTime(p)), Progress: progress}
 	all := expected(l.topology, p)
 	return func(ctx context.Context, applied map[string]bool) error {
 		if complete(p, applied) {
@@ -172,17 +192,18 @@ func unsettled(failed []verify.Check, within time.Duration) error {
 
 // stand is what an apply of several steps waits for after the first: the new
 // tunnels of the tree are up.
-func stand(p *plan.Plan, f *fleet) func(context.Context) error {
+func stand(p *plan.Plan, f *fleet, settle time.Duration) func(context.Context) error {
+	settle = cmp.Or(settle, patience*settleTime(p))
 	return func(ctx context.Context) error {
 		var tunnels []verify.Tunnel
 		for _, t := range p.Joining() {
 			tunnels = append(tunnels, verify.Tunnel(t))
 		}
-		lacking, err := verify.Stand(ctx, f.nodes(), tunnels, patience*settleTime(p))
+		lacking, err := verify.Stand(ctx, f.nodes(), tunnels, settle)
 		if err != nil || len(lacking) == 0 {
 			return err
 		}
-		return errors.New(strings.Join(append([]string{fmt.Sprintf("the new tunnels did not come up within %s", patience*settleTime(p))}, lacking...), "\n"))
+		return errors.New(strings.Join(append([]string{fmt.Sprintf("the new tunnels did not come up within %s", settle)}, lacking...), "\n"))
 	}
 }
 
