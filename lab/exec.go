@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"strconv"
 )
 
 // ctlScript makes the operator's machine out of this one: the lab's folder for
@@ -30,30 +29,21 @@ func (l *Lab) Ctl(ctx context.Context, argv ...string) *exec.Cmd {
 	}, argv...)...)
 }
 
-// Sh returns a command that runs as root inside a host, in the namespaces of
-// its init. Without argv it is a login shell. On a host that is not running,
+// Sh returns a command that runs as root inside a host, and needs no network of
+// the host's. Without argv it is a login shell. On a host that is not running,
 // the command fails to start.
 func (l *Lab) Sh(ctx context.Context, host string, argv ...string) *exec.Cmd {
 	if len(argv) == 0 {
 		argv = []string{"bash", "--login"}
 	}
-	_, err := l.Spec.host(host)
-	var init process
-	if err == nil {
-		init, err = l.init(host)
+	d, err := l.driverOf(host)
+	if err != nil {
+		return &exec.Cmd{Err: err}
 	}
-	cmd := exec.CommandContext(ctx, "nsenter", append([]string{
-		"--target=" + strconv.Itoa(init.pid),
-		"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wdns=/root",
-		// nsenter forks to enter the host's pids; its end is the command's end.
-		"setpriv", "--pdeathsig", "TERM",
+	return d.sh(ctx, host, append([]string{
 		"env", "--ignore-environment",
 		"HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/bash", "LANG=C.UTF-8",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"TERM=" + os.Getenv("TERM"),
-	}, argv...)...)
-	if cmd.Err == nil {
-		cmd.Err = err
-	}
-	return cmd
+	}, argv...))
 }

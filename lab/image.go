@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,8 +26,8 @@ var imageFiles embed.FS
 // A recipe is everything that decides what an image holds. Where the packages
 // are fetched from is not part of it.
 type recipe struct {
-	release  string
-	packages []string
+	release, driver string
+	packages        []string
 	// sshdOptions are lines for sshd_config that only this release understands.
 	sshdOptions []string
 }
@@ -37,29 +38,53 @@ var basePackages = []string{
 	"iproute2", "iputils-ping", "iputils-arping", "ethtool", "iperf3", "busybox-static",
 }
 
-// recipes lists the Debian releases that a host can run.
+// recipes lists the Debian releases that a host can run, by each driver.
 func recipes() []recipe {
-	return []recipe{
-		{release: "bookworm", packages: basePackages},
-		{
-			release:  "trixie",
-			packages: append([]string{"docker-cli"}, basePackages...),
-			// From OpenSSH 9.8 on, failed logins lock out their source address,
-			// and here every login comes from the one controller.
-			sshdOptions: []string{"PerSourcePenalties no"},
-		},
+	var all []recipe
+	for _, driver := range Drivers() {
+		base := basePackages
+		if driver == QEMU {
+			base = slices.Concat(base, []string{"linux-image-cloud-amd64"})
+		}
+		all = append(all,
+			recipe{release: "bookworm", driver: driver, packages: base},
+			recipe{
+				release: "trixie", driver: driver,
+				packages: slices.Concat([]string{"docker-cli"}, base),
+				// From OpenSSH 9.8 on, failed logins lock out their source address,
+				// and here every login comes from the one controller.
+				sshdOptions: []string{"PerSourcePenalties no"},
+			})
 	}
+	return all
 }
 
-func recipeOf(release string) (recipe, error) {
+func recipeOf(release, driver string) (recipe, error) {
+	if err := validateDriver(driver); err != nil {
+		return recipe{}, err
+	}
 	var known []string
 	for _, r := range recipes() {
+		if r.driver != driver {
+			continue
+		}
 		if r.release == release {
 			return r, nil
 		}
 		known = append(known, r.release)
 	}
 	return recipe{}, fmt.Errorf("no image for release %q: choose one of %s", release, strings.Join(known, ", "))
+}
+
+// name is the image's: the release's, and the driver's unless that is the usual
+// one.
+func (r recipe) name() string { return imageName(r.release, r.driver) }
+
+func imageName(release, driver string) string {
+	if driver == defaultDriver {
+		return release
+	}
+	return release + "-" + driver
 }
 
 // mmdebstrapArgs are the options that shape the image's content.
@@ -81,9 +106,15 @@ func (r recipe) mmdebstrapArgs() []string {
 func (r recipe) hash() (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q\n%q\n", r.mmdebstrapArgs(), r.sshdOptions)
-	err := fs.WalkDir(imageFiles, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	err := fs.WalkDir(imageFiles, "image", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
 			return err
+		}
+		if d.IsDir() {
+			if slices.Contains(Drivers(), d.Name()) && d.Name() != r.driver {
+				return fs.SkipDir
+			}
+			return nil
 		}
 		content, err := imageFiles.ReadFile(path)
 		fmt.Fprintf(h, "%q %q\n", path, content)
@@ -95,65 +126,117 @@ func (r recipe) hash() (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:12], nil
 }
 
-// Image returns the folder of the release's root file system, and builds it
-// first if this machine has none of the present recipe. Processes that ask for
-// the same image at once wait for one of them to build it.
-func Image(ctx context.Context, release string, progress io.Writer) (string, error) {
-	r, err := recipeOf(release)
+// Image returns the folder of the release's image for a driver, and builds it
+// first if this machine has none of the present recipe: for Nspawn a root file
+// system; for QEMU a disk that holds one, with its kernel and initramfs beside it.
+// Processes that ask for the same image at once wait for one of them to build it.
+func Image(ctx context.Context, release, driver string, progress io.Writer) (string, error) {
+	r, err := recipeOf(release, driver)
 	if err != nil {
 		return "", err
 	}
-	if err := CheckMachine(); err != nil {
+	if err := CheckMachine(driver); err != nil {
 		return "", err
 	}
 	hash, err := r.hash()
 	if err != nil {
 		return "", err
 	}
-	image := filepath.Join(imageDir, release+"-"+hash)
+	name := r.name()
+	image := filepath.Join(imageDir, name+"-"+hash)
 	if err := os.MkdirAll(imageDir, 0o755); err != nil {
 		return "", fmt.Errorf("image cache: %w", err)
 	}
 	// The lock lives on beside the images: removing it would let two builders
 	// hold locks on two files of one name.
-	unlock, err := lockFile(ctx, filepath.Join(imageDir, release+".lock"))
+	unlock, err := lockFile(ctx, filepath.Join(imageDir, name+".lock"))
 	if err != nil {
-		return "", fmt.Errorf("waiting for image %s: %w", release, err)
+		return "", fmt.Errorf("waiting for image %s: %w", name, err)
 	}
 	defer unlock()
 	if _, err := os.Stat(image); err == nil {
 		return image, nil
 	}
 	started := time.Now()
-	fmt.Fprintf(progress, "image %s: building, this takes about half a minute\n", release)
+	fmt.Fprintf(progress, "image %s: building, this takes about half a minute\n", name)
 	if err := r.build(ctx, image); err != nil {
-		return "", fmt.Errorf("image %s: %w", release, err)
+		return "", fmt.Errorf("image %s: %w", name, err)
 	}
-	fmt.Fprintf(progress, "image %s: built in %.0f s, kept in %s\n", release, time.Since(started).Seconds(), image)
+	fmt.Fprintf(progress, "image %s: built in %.0f s, kept in %s\n", name, time.Since(started).Seconds(), image)
 	return image, nil
 }
 
 // build makes the image beside its final place and renames it, so that a folder
 // with an image's name always is a whole image.
 func (r recipe) build(ctx context.Context, image string) (err error) {
-	files, err := os.MkdirTemp("", "fabric-lab-image-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(files)) }()
-	if err := os.CopyFS(files, imageFiles); err != nil {
-		return err
-	}
-	hook := filepath.Join(files, "image", "customize.sh")
-	if err := os.Chmod(hook, 0o755); err != nil {
-		return err
-	}
-
 	partial := image + ".partial"
 	if err := os.RemoveAll(partial); err != nil {
 		return err
 	}
-	args := append(r.mmdebstrapArgs(), "--customize-hook="+hook, r.release, partial)
+	defer func() { err = errors.Join(err, os.RemoveAll(partial)) }()
+	root := filepath.Join(partial, "root")
+	if err := makeDir(partial, 0o755); err != nil {
+		return err
+	}
+	if err := r.buildRoot(ctx, root); err != nil {
+		return err
+	}
+	if r.driver == QEMU {
+		disk := filepath.Join(partial, "disk")
+		if err := makeDisk(ctx, root, disk); err != nil {
+			return err
+		}
+		return os.Rename(disk, image)
+	}
+	return os.Rename(root, image)
+}
+
+// makeDisk makes a QEMU image in a new folder out of a root file system.
+func makeDisk(ctx context.Context, root, dir string) error {
+	if err := makeDir(dir, 0o755); err != nil {
+		return err
+	}
+	for name, pattern := range map[string]string{imageKernel: "vmlinuz-*", imageInitrd: "initrd.img-*"} {
+		found, err := filepath.Glob(filepath.Join(root, "boot", pattern))
+		if err != nil {
+			return err
+		}
+		if len(found) != 1 {
+			return fmt.Errorf("the packages brought %d files /boot/%s, want 1", len(found), pattern)
+		}
+		if err := os.Rename(found[0], filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	// A sparse file: it takes up what is in it.
+	_, err := run(ctx, "mkfs.ext4", "-q", "-L", diskLabel, "-d", root, filepath.Join(dir, imageDisk), "6G")
+	return err
+}
+
+// buildRoot makes a root file system in a folder that is not there yet.
+func (r recipe) buildRoot(ctx context.Context, root string) (err error) {
+	scratch, err := os.MkdirTemp("", "fabric-lab-image-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	if err := os.CopyFS(scratch, imageFiles); err != nil {
+		return err
+	}
+	files := filepath.Join(scratch, "image", "files")
+	own, err := fs.Sub(imageFiles, "image/"+r.driver)
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(files, own); err != nil {
+		return err
+	}
+	hook := filepath.Join(scratch, "image", "customize.sh")
+	if err := os.Chmod(hook, 0o755); err != nil {
+		return err
+	}
+
+	args := append(r.mmdebstrapArgs(), "--customize-hook="+hook, r.release, root)
 	mirror, err := machineMirror(ctx)
 	if err != nil {
 		return err
@@ -163,7 +246,7 @@ func (r recipe) build(ctx context.Context, image string) (err error) {
 	}
 	cmd := exec.CommandContext(ctx, "mmdebstrap", args...)
 	cmd.Env = append(os.Environ(),
-		"FILES="+filepath.Join(files, "image", "files"),
+		"FILES="+files, "DRIVER="+r.driver,
 		"SSHD_OPTIONS="+strings.Join(r.sshdOptions, "\n"))
 	// Unlike a kill, an interrupt lets mmdebstrap unmount what it has mounted.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -173,12 +256,11 @@ func (r recipe) build(ctx context.Context, image string) (err error) {
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
-		return errors.Join(context.Cause(ctx), os.RemoveAll(partial))
+		return context.Cause(ctx)
 	case err != nil:
-		err = fmt.Errorf("mmdebstrap %s: %w\n%s", r.release, err, lastLines(output.String(), 20))
-		return errors.Join(err, os.RemoveAll(partial))
+		return fmt.Errorf("mmdebstrap %s: %w\n%s", r.release, err, lastLines(output.String(), 20))
 	}
-	return os.Rename(partial, image)
+	return nil
 }
 
 // machineMirror returns the URI from which this machine gets its own Debian

@@ -28,10 +28,11 @@ func TestOSReleaseFieldsMayBeQuoted(t *testing.T) {
 }
 
 func TestRecipesDifferInTheirHash(t *testing.T) {
-	base := recipe{release: "trixie", packages: []string{"a"}}
+	base := recipe{release: "trixie", driver: Nspawn, packages: []string{"a"}}
 	changed := map[string]recipe{
-		"another package":     {release: "trixie", packages: []string{"a", "b"}},
-		"another sshd option": {release: "trixie", packages: []string{"a"}, sshdOptions: []string{"x"}},
+		"another package":     {release: "trixie", driver: Nspawn, packages: []string{"a", "b"}},
+		"another driver":      {release: "trixie", driver: QEMU, packages: []string{"a"}},
+		"another sshd option": {release: "trixie", driver: Nspawn, packages: []string{"a"}, sshdOptions: []string{"x"}},
 	}
 	want, err := base.hash()
 	if err != nil {

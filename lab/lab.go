@@ -1,9 +1,10 @@
 // Package lab boots ordinary Debian hosts with Docker, Open vSwitch, sshd and
 // systemd on this machine.
 //
-// Hosts are systemd-nspawn containers on one Ethernet segment, the underlay, in
-// network namespaces apart from the machine's own. A controller on the same
-// segment reaches them by ssh. All of it needs root.
+// Hosts are systemd-nspawn containers or virtual machines of QEMU, on one
+// Ethernet segment, the underlay, in network namespaces apart from the machine's
+// own. A controller on the same segment reaches them by ssh. All of it needs
+// root.
 package lab
 
 import (
@@ -26,16 +27,22 @@ import (
 type Lab struct {
 	Spec Spec
 
+	// Progress is told what takes long, one line at a time.
+	Progress io.Writer
+
 	names   names
 	cgroups cgroups
-	// images are root file systems by release.
+	// images are the folders of images by their names.
 	images map[string]string
+	// accel is QEMU's accelerator, if there is a host of QEMU's.
+	accel string
 }
 
 // state is what lasts from Up to Down, as JSON.
 type state struct {
 	Spec   Spec              `json:"spec"`
 	Images map[string]string `json:"images"`
+	Accel  string            `json:"accel,omitempty"`
 }
 
 // Up boots a lab and returns when all its hosts are up: sshd answers on the
@@ -47,7 +54,12 @@ func Up(ctx context.Context, spec Spec, progress io.Writer) (*Lab, error) {
 	if err := validateName(spec.Name); err != nil {
 		return nil, err
 	}
-	if err := CheckMachine(); err != nil {
+	for _, h := range spec.Hosts {
+		if err := validateDriver(h.Driver); err != nil {
+			return nil, fmt.Errorf("host %s: %w", h.Name, err)
+		}
+	}
+	if err := CheckMachine(spec.drivers()...); err != nil {
 		return nil, err
 	}
 	cg, err := findCgroups()
@@ -70,8 +82,8 @@ func Up(ctx context.Context, spec Spec, progress io.Writer) (*Lab, error) {
 		return nil, err
 	}
 
-	l := &Lab{Spec: spec, names: n, cgroups: cg}
-	if err := l.up(ctx, &lineWriter{w: progress}); err != nil {
+	l := &Lab{Spec: spec, Progress: &lineWriter{w: progress}, names: n, cgroups: cg}
+	if err := l.up(ctx); err != nil {
 		// ctx may be what ended it.
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
@@ -80,9 +92,12 @@ func Up(ctx context.Context, spec Spec, progress io.Writer) (*Lab, error) {
 	return l, nil
 }
 
-func (l *Lab) up(ctx context.Context, progress io.Writer) error {
+func (l *Lab) up(ctx context.Context) error {
 	started := time.Now()
-	if err := l.addImages(ctx, progress); err != nil {
+	if err := l.addImages(ctx); err != nil {
+		return err
+	}
+	if err := l.chooseAccelerator(ctx); err != nil {
 		return err
 	}
 	if err := l.save(); err != nil {
@@ -99,7 +114,7 @@ func (l *Lab) up(ctx context.Context, progress io.Writer) error {
 	if err := l.addHosts(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(progress, "lab %s: booting %d hosts\n", l.Spec.Name, len(l.Spec.Hosts))
+	l.say("booting %d hosts", len(l.Spec.Hosts))
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, h := range l.Spec.Hosts {
 		group.Go(func() error {
@@ -107,8 +122,7 @@ func (l *Lab) up(ctx context.Context, progress io.Writer) error {
 			if err := l.Start(groupCtx, h.Name); err != nil {
 				return &bootError{h.Name, err}
 			}
-			fmt.Fprintf(progress, "lab %s: %s (%s, %s) is up after %.1f s\n",
-				l.Spec.Name, h.Name, h.Address, h.Release, time.Since(booted).Seconds())
+			l.say("%s (%s, %s) is up after %.1f s", h.Name, h.Address, h.image(), time.Since(booted).Seconds())
 			return nil
 		})
 	}
@@ -119,7 +133,26 @@ func (l *Lab) up(ctx context.Context, progress io.Writer) error {
 		}
 		return err
 	}
-	fmt.Fprintf(progress, "lab %s: up in %.1f s\n", l.Spec.Name, time.Since(started).Seconds())
+	l.say("up in %.1f s", time.Since(started).Seconds())
+	return nil
+}
+
+// say tells progress a line.
+func (l *Lab) say(format string, args ...any) {
+	fmt.Fprintf(l.Progress, "lab %s: %s\n", l.Spec.Name, fmt.Sprintf(format, args...))
+}
+
+func (l *Lab) chooseAccelerator(ctx context.Context) (err error) {
+	if !slices.Contains(l.Spec.drivers(), QEMU) {
+		return nil
+	}
+	var why string
+	if l.accel, why, err = accelerator(ctx); err != nil {
+		return fmt.Errorf("which accelerator QEMU has here: %w", err)
+	}
+	if l.accel != accelKVM {
+		l.say("processors are emulated, which takes minutes: %s", why)
+	}
 	return nil
 }
 
@@ -132,20 +165,20 @@ type bootError struct {
 func (e *bootError) Error() string { return e.err.Error() }
 func (e *bootError) Unwrap() error { return e.err }
 
-// addImages gets an image for each release, side by side.
-func (l *Lab) addImages(ctx context.Context, progress io.Writer) error {
+// addImages gets the images that hosts need, side by side.
+func (l *Lab) addImages(ctx context.Context) error {
 	l.images = map[string]string{}
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	for _, r := range recipes() {
-		if !slices.ContainsFunc(l.Spec.Hosts, func(h Host) bool { return h.Release == r.release }) {
+		if !slices.ContainsFunc(l.Spec.Hosts, func(h Host) bool { return h.image() == r.name() }) {
 			continue
 		}
 		group.Go(func() error {
-			image, err := Image(ctx, r.release, progress)
+			image, err := Image(ctx, r.release, r.driver, l.Progress)
 			mu.Lock()
 			defer mu.Unlock()
-			l.images[r.release] = image
+			l.images[r.name()] = image
 			return err
 		})
 	}
@@ -192,7 +225,7 @@ func (l *Lab) keepConsole(host string) error {
 }
 
 func (l *Lab) save() error {
-	content, err := json.MarshalIndent(state{l.Spec, l.images}, "", "  ")
+	content, err := json.MarshalIndent(state{l.Spec, l.images, l.accel}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -220,7 +253,7 @@ func Open(name string) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{Spec: s.Spec, names: n, cgroups: cg, images: s.Images}, nil
+	return &Lab{Spec: s.Spec, Progress: io.Discard, names: n, cgroups: cg, images: s.Images, accel: s.Accel}, nil
 }
 
 // Info describes a lab of this machine.
@@ -256,8 +289,8 @@ func List() ([]Info, error) {
 		info := Info{Name: name, Hosts: []HostInfo{}}
 		if l, err := Open(name); err == nil {
 			for _, h := range l.Spec.Hosts {
-				_, err := l.init(h.Name)
-				info.Hosts = append(info.Hosts, HostInfo{h, err == nil})
+				running := l.driver(h).running(h.Name) == nil
+				info.Hosts = append(info.Hosts, HostInfo{h, running})
 			}
 		}
 		infos = append(infos, info)

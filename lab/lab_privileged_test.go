@@ -23,7 +23,7 @@ func one(name string) Spec {
 		Name:     name,
 		Underlay: netip.MustParsePrefix("192.0.2.0/24"),
 		MTU:      1500,
-		Hosts:    []Host{{Name: "h1", Address: netip.MustParseAddr("192.0.2.11"), Release: "trixie"}},
+		Hosts:    []Host{{Name: "h1", Address: netip.MustParseAddr("192.0.2.11"), Release: "trixie", Driver: Nspawn}},
 	}
 }
 

@@ -7,14 +7,18 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
+type requirement struct{ program, pkg string }
+
 // requirements are the programs a lab calls and the Debian packages they are in.
-var requirements = []struct{ program, pkg string }{
+var requirements = []requirement{
 	{"ethtool", "ethtool"},
 	{"ip", "iproute2"},
 	{"mmdebstrap", "mmdebstrap"},
@@ -24,14 +28,28 @@ var requirements = []struct{ program, pkg string }{
 	{"systemd-nspawn", "systemd-container"},
 }
 
-// CheckMachine tells whether this process can run a lab here: as root, with
-// everything installed. Its error says what to do.
-func CheckMachine() error {
+// requirementsVM are those of QEMU hosts.
+var requirementsVM = []requirement{
+	{"mkfs.ext4", "e2fsprogs"},
+	{"qemu-img", "qemu-utils"},
+	{"qemu-system-x86_64", "qemu-system-x86"},
+}
+
+// CheckMachine tells whether this process can run a lab of hosts of these
+// drivers here: as root, with everything installed. Its error says what to do.
+func CheckMachine(drivers ...string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("a lab needs root, for namespaces and mounts: run this with sudo")
 	}
+	needed := requirements
+	if slices.Contains(drivers, QEMU) {
+		if runtime.GOARCH != "amd64" {
+			return fmt.Errorf("driver %s boots amd64 machines, and this one is %s", QEMU, runtime.GOARCH)
+		}
+		needed = slices.Concat(needed, requirementsVM)
+	}
 	missing := map[string]bool{}
-	for _, r := range requirements {
+	for _, r := range needed {
 		if _, err := exec.LookPath(r.program); err != nil {
 			missing[r.pkg] = true
 		}
@@ -41,7 +59,7 @@ func CheckMachine() error {
 		return fmt.Errorf("this machine lacks what a lab needs: apt-get install --no-install-recommends %s", pkgs)
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		return fmt.Errorf("the userspace datapath needs /dev/net/tun (modprobe tun): %w", err)
+		return fmt.Errorf("hosts need /dev/net/tun (modprobe tun): %w", err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -19,6 +20,7 @@ const (
 	specFile       = "lab.yaml"
 	defaultRelease = "trixie"
 	defaultMTU     = 1500
+	defaultDriver  = Nspawn
 )
 
 // A Spec says which hosts a lab has and where they stand in its underlay.
@@ -29,6 +31,9 @@ type Spec struct {
 	Underlay netip.Prefix `json:"underlay"`
 	// MTU of the underlay, in bytes of IP packet.
 	MTU int `json:"mtu"`
+	// Patience is the time a host has to boot or to go down; 0 leaves that to its
+	// driver.
+	Patience time.Duration `json:"patience_ns,omitempty"`
 	// Hosts, sorted by name.
 	Hosts []Host `json:"hosts"`
 }
@@ -39,7 +44,12 @@ type Host struct {
 	Address netip.Addr `json:"address"`
 	// Release is the codename of the Debian release it runs.
 	Release string `json:"release"`
+	// Driver is what runs it: Nspawn or QEMU.
+	Driver string `json:"driver"`
 }
+
+// image names what the host boots from.
+func (h Host) image() string { return imageName(h.Release, h.Driver) }
 
 // Controller returns the address from which hosts are reached: the last usable
 // one of the underlay.
@@ -65,6 +75,7 @@ type rawSpec struct {
 type rawHost struct {
 	Address string `yaml:"address"`
 	Release string `yaml:"release"`
+	Driver  string `yaml:"driver"`
 }
 
 // Load reads lab.yaml in a scenario's folder. The lab takes the folder's name.
@@ -179,7 +190,7 @@ func (raw rawSpec) validate() (Spec, []problem) {
 	}
 	for _, name := range sortedKeys(raw.Hosts) {
 		field := "hosts." + name
-		host := Host{Name: name, Release: defaultRelease}
+		host := Host{Name: name, Release: defaultRelease, Driver: defaultDriver}
 		if !hostName.MatchString(name) {
 			report(field, "cannot name a host: take up to 13 lower-case letters and digits, a letter first")
 		}
@@ -189,7 +200,12 @@ func (raw rawSpec) validate() (Spec, []problem) {
 		if release := raw.Hosts[name].Release; release != "" {
 			host.Release = release
 		}
-		if _, err := recipeOf(host.Release); err != nil {
+		if driver := raw.Hosts[name].Driver; driver != "" {
+			host.Driver = driver
+		}
+		if err := validateDriver(host.Driver); err != nil {
+			report(field+".driver", "%v", err)
+		} else if _, err := recipeOf(host.Release, host.Driver); err != nil {
 			report(field+".release", "%v", err)
 		}
 		host.Address, err = netip.ParseAddr(raw.Hosts[name].Address)

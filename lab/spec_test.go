@@ -20,7 +20,7 @@ func TestLoadNamesTheLabAfterItsFolderAndSortsHosts(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	content := "underlay: 192.0.2.0/24\nhosts:\n  h2: {address: 192.0.2.12, release: bookworm}\n  h1: {address: 192.0.2.11}\n"
+	content := "underlay: 192.0.2.0/24\nhosts:\n  h2: {address: 192.0.2.12, release: bookworm, driver: qemu}\n  h1: {address: 192.0.2.11}\n"
 	if err := os.WriteFile(filepath.Join(dir, "lab.yaml"), []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -34,8 +34,8 @@ func TestLoadNamesTheLabAfterItsFolderAndSortsHosts(t *testing.T) {
 		Underlay: netip.MustParsePrefix("192.0.2.0/24"),
 		MTU:      1500,
 		Hosts: []Host{
-			{Name: "h1", Address: netip.MustParseAddr("192.0.2.11"), Release: "trixie"},
-			{Name: "h2", Address: netip.MustParseAddr("192.0.2.12"), Release: "bookworm"},
+			{Name: "h1", Address: netip.MustParseAddr("192.0.2.11"), Release: "trixie", Driver: Nspawn},
+			{Name: "h2", Address: netip.MustParseAddr("192.0.2.12"), Release: "bookworm", Driver: QEMU},
 		},
 	}
 	if diff := cmp.Diff(want, got, compareAddrs); diff != "" {
@@ -63,6 +63,14 @@ func TestParseReportsEveryProblemWithItsPlace(t *testing.T) {
 				"lab.yaml:4:17: hosts.h1.address: 192.0.2.254 is taken: the controller",
 				`lab.yaml:5:40: hosts.h2.release: no image for release "sid": choose one of bookworm, trixie`,
 				"lab.yaml:5:17: hosts.h2.address: 198.51.100.1 is outside the underlay 192.0.2.0/24",
+			},
+		},
+		{
+			name:    "a driver that is none",
+			content: "underlay: 192.0.2.0/24\nhosts:\n  h1: {address: 192.0.2.1, driver: xen}\n  h2: {address: 192.0.2.2, driver: qemu, release: sid}\n",
+			want: []string{
+				`lab.yaml:3:36: hosts.h1.driver: no driver "xen": choose one of nspawn, qemu`,
+				`lab.yaml:4:51: hosts.h2.release: no image for release "sid": choose one of bookworm, trixie`,
 			},
 		},
 		{

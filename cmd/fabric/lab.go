@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -25,7 +26,13 @@ func newLabCommand() *cobra.Command {
 
 The hosts run systemd, sshd, Open vSwitch and Docker. They share one Ethernet
 segment, apart from this machine's network, with a controller that reaches them
-by ssh as root or ops. A lab needs root, and takes about 150 MB of memory a host.
+by ssh as root or ops. A lab needs root.
+
+Two drivers run hosts. With nspawn they share this machine's kernel: they boot in
+seconds, take about 150 MB of memory each, and use Open vSwitch's userspace
+datapath. With qemu they are virtual machines with Debian's own kernel, and so
+with the datapath, tunnels and boots of real hosts: up to 1 GB each, and minutes
+to boot on a machine that has to emulate their processors.
 
 The first lab of a Debian release builds its image in /var/cache/fabric-lab.`,
 		Example: `  sudo fabric lab up scenarios/three-hosts
@@ -50,14 +57,23 @@ The first lab of a Debian release builds its image in /var/cache/fabric-lab.`,
 }
 
 func newLabUpCommand(name *string) *cobra.Command {
-	return &cobra.Command{
+	var (
+		driver   string
+		patience time.Duration
+	)
+	cmd := &cobra.Command{
 		Use:   "up DIR",
 		Short: "Boot the hosts of a scenario's folder",
 		Long: `Boot the hosts that lab.yaml in a scenario's folder lists, and return when they
 are up: sshd answers, Open vSwitch and Docker run. If that fails, or is
-interrupted, nothing is left.`,
+interrupted, nothing is left.
+
+Each host is run by the driver that lab.yaml names, nspawn if it names none;
+--driver takes the place of all of them.`,
 		Example: `  sudo fabric lab up scenarios/three-hosts
-  sudo fabric lab up scenarios/three-hosts --name second`,
+  sudo fabric lab up scenarios/three-hosts --name second
+  sudo fabric lab up scenarios/three-hosts --driver qemu
+  sudo fabric lab up scenarios/three-hosts --driver qemu --patience 30m`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -68,10 +84,25 @@ interrupted, nothing is left.`,
 			if *name != "" {
 				spec.Name = *name
 			}
+			if driver != "" {
+				if err := spec.SetDriver(driver); err != nil {
+					return err
+				}
+			}
+			spec.Patience = patience
 			_, err = lab.Up(cmd.Context(), spec, cmd.ErrOrStderr())
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&driver, "driver", "", "what runs all hosts: "+strings.Join(lab.Drivers(), " or ")+" (default: as lab.yaml says)")
+	cmd.Flags().DurationVar(&patience, "patience", 0, "how long a host may take to boot, now and in lab start (default: 2m for nspawn, 15m for qemu)")
+	completeDrivers(cmd)
+	return cmd
+}
+
+func completeDrivers(cmd *cobra.Command) {
+	// It only fails for a flag that is not there.
+	_ = cmd.RegisterFlagCompletionFunc("driver", cobra.FixedCompletions(lab.Drivers(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 func newLabDownCommand(name *string) *cobra.Command {
@@ -127,6 +158,7 @@ had.`,
 			if err != nil {
 				return err
 			}
+			l.Progress = cmd.ErrOrStderr()
 			return l.Start(cmd.Context(), args[0])
 		},
 	}
@@ -197,7 +229,7 @@ func newLabListCommand() *cobra.Command {
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			if len(labs) > 0 {
-				fmt.Fprintln(w, "LAB\tHOST\tADDRESS\tRELEASE\tSTATE")
+				fmt.Fprintln(w, "LAB\tHOST\tADDRESS\tRELEASE\tDRIVER\tSTATE")
 			}
 			for _, l := range labs {
 				if len(l.Hosts) == 0 {
@@ -208,7 +240,7 @@ func newLabListCommand() *cobra.Command {
 					if h.Running {
 						state = "running"
 					}
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Name, h.Name, h.Address, h.Release, state)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, h.Name, h.Address, h.Release, h.Driver, state)
 				}
 			}
 			return w.Flush()
@@ -219,14 +251,16 @@ func newLabListCommand() *cobra.Command {
 }
 
 func newLabImageCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "image RELEASE",
-		Short:   "Build a Debian release's image ahead of the first lab",
-		Long:    `Build a Debian release's image, unless it is there, and print its folder.`,
-		Example: `  sudo fabric lab image trixie`,
-		Args:    cobra.ExactArgs(1),
+	driver := lab.Nspawn
+	cmd := &cobra.Command{
+		Use:   "image RELEASE",
+		Short: "Build a Debian release's image ahead of the first lab",
+		Long:  `Build a Debian release's image, unless it is there, and print its folder.`,
+		Example: `  sudo fabric lab image trixie
+  sudo fabric lab image trixie --driver qemu`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			image, err := lab.Image(cmd.Context(), args[0], cmd.ErrOrStderr())
+			image, err := lab.Image(cmd.Context(), args[0], driver, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -234,6 +268,9 @@ func newLabImageCommand() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&driver, "driver", driver, "what will run the hosts: "+strings.Join(lab.Drivers(), " or "))
+	completeDrivers(cmd)
+	return cmd
 }
 
 // openLab opens a lab by name, or the only one there is.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # mmdebstrap's customize hook: makes an ordinary host of the file system in $1.
 # FILES is copied over it, SSHD_OPTIONS holds lines that only this release's
-# sshd knows.
+# sshd knows, DRIVER is what will run the host.
 set -eu
 umask 022
 root=$1
@@ -16,11 +16,21 @@ for user in ops nosudo; do
 done
 chroot "$root" systemctl --quiet enable \
 	lab-underlay.service openvswitch-switch.service ssh.service docker.service
-# No timers on a host that lives for minutes; and no replaying of devices: they
-# are the machine's, not this host's.
+# No timers on a host that lives for minutes.
 chroot "$root" systemctl --quiet mask \
-	apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
-	fstrim.timer systemd-udev-trigger.service
+	apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer
+case "$DRIVER" in
+nspawn)
+	# No replaying of devices: they are the machine's, not this host's.
+	chroot "$root" systemctl --quiet mask systemd-udev-trigger.service
+	;;
+qemu)
+	chroot "$root" systemctl --quiet enable lab-identity.service lab-sh.socket
+	# The console is for reading; lab sh is the way in.
+	chroot "$root" systemctl --quiet mask serial-getty@ttyS0.service
+	chroot "$root" update-initramfs -u
+	;;
+esac
 
 # An identity belongs to a host, not to the image.
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/openvswitch/conf.db" "$root/etc/openvswitch/system-id.conf"
