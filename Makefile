@@ -17,6 +17,9 @@ PACKAGES := mmdebstrap systemd-container uidmap arch-test iproute2 iputils-ping 
 # Debian packages of what fabric is measured against.
 PACKAGES_PEERS := ansible
 
+# Debian packages that hosts of the lab's driver qemu need.
+PACKAGES_VM := qemu-system-x86 qemu-utils e2fsprogs
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +57,10 @@ deps: root ## install the Debian packages that demo and test need
 deps-peers: deps ## install those that bench-peers needs too
 	$(call install,$(PACKAGES_PEERS))
 
+.PHONY: deps-vm
+deps-vm: deps ## install those that test-vm needs too
+	$(call install,$(PACKAGES_VM))
+
 .PHONY: demo
 demo: deps build ## boot three hosts, make them one network, and prove it
 	@scenarios/demo.sh $(BIN)
@@ -65,7 +72,7 @@ demo-down: root build ## take the demo's hosts down
 .PHONY: test
 test: deps build ## run all tests; needs root
 	@echo "Running all tests: pure packages, real Open vSwitch in network namespaces, and whole fabrics on lab hosts of bookworm and trixie. Not the faults at each moment of an apply, which take longer: make test-faults."
-	go vet -tags privileged ./... && go vet -tags privileged,faults ./scenarios && go vet -tags privileged,soak ./scenarios && go vet -tags privileged,peers ./scenarios
+	go vet -tags privileged ./... && go vet -tags privileged,faults ./scenarios && go vet -tags privileged,soak ./scenarios && go vet -tags privileged,peers ./scenarios && go vet -tags privileged,vm ./scenarios
 	go test -tags privileged -timeout 30m ./...
 
 .PHONY: test-unit
@@ -97,6 +104,12 @@ fuzz: ## feed the parsers random input, FUZZTIME (1m) each
 test-faults: deps build ## strike applies on lab hosts with faults, at each of their moments
 	go test -tags privileged,faults -count 1 -run '^TestFaults$$' -v -timeout 30m ./scenarios
 
+VM_PATIENCE ?= 15m
+
+.PHONY: test-vm
+test-vm: deps-vm build ## run the main job on three virtual machines with kernels of their own
+	VM_PATIENCE=$(VM_PATIENCE) go test -tags privileged,vm -count 1 -run '^TestVirtualMachines$$' -v -timeout 0 ./scenarios
+
 SOAK ?= 30m
 
 .PHONY: soak
@@ -114,7 +127,7 @@ bench-peers: deps-peers build ## measure fabric against Ansible and a shell scri
 
 .PHONY: lint
 lint: $(GOLANGCI) ## check the code's style
-	$(GOLANGCI) run --build-tags privileged,faults,soak,peers
+	$(GOLANGCI) run --build-tags privileged,faults,soak,peers,vm
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/.cache go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

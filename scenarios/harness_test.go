@@ -55,25 +55,32 @@ type world struct {
 	file string
 }
 
-// boot boots a scenario's hosts under a name of the test's own.
-func boot(t testing.TB, scenario, name string) *world {
+// boot boots a scenario's hosts under a name of the test's own, after changes
+// that the test makes to them.
+func boot(t testing.TB, scenario, name string, changes ...func(*lab.Spec) error) *world {
 	t.Helper()
 	spec, err := lab.Load(scenario)
 	if err != nil {
 		t.Fatal(err)
 	}
 	spec.Name = name
-	var progress bytes.Buffer
-	l, err := lab.Up(t.Context(), spec, &progress)
+	for _, change := range changes {
+		if err := change(&spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := lab.Up(t.Context(), spec, t.Output())
 	if err != nil {
-		t.Fatalf("%v\n%s", err, &progress)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
 		if t.Failed() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
 			tunnels(ctx, t, l)
 		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
 		if err := l.Down(ctx); err != nil {
 			t.Error(err)
 		}
