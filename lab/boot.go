@@ -92,7 +92,7 @@ func (l *Lab) wait(ctx context.Context, h Host) error {
 	})
 	if err == nil {
 		err = poll(ctx, pace.poll, func() (bool, error) {
-			_, missing = output(l.Ctl(ctx, "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", h.Name, "true"))
+			_, missing = output(l.Ctl(ctx, "ssh", "-o", "BatchMode=yes", "-o", fmt.Sprintf("ConnectTimeout=%.0f", pace.connect.Seconds()), h.Name, "true"))
 			if missing != nil {
 				say()
 			}

@@ -43,6 +43,8 @@ type driver interface {
 type pace struct {
 	// poll is how often a host is looked at that boots or goes down.
 	poll time.Duration
+	// connect is how long its sshd may take to answer.
+	connect time.Duration
 	// boot and down are the time it has for either, far above what it takes, for
 	// machines that are busy with other things.
 	boot, down time.Duration

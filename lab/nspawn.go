@@ -29,7 +29,7 @@ type nspawn struct{ *Lab }
 
 func (nspawn) pace() pace {
 	// systemd's own time for a unit that will not stop is 90 s.
-	return pace{poll: 100 * time.Millisecond, boot: 2 * time.Minute, down: 100 * time.Second}
+	return pace{poll: 100 * time.Millisecond, connect: 5 * time.Second, boot: 2 * time.Minute, down: 100 * time.Second}
 }
 
 func (d nspawn) layOut(_ context.Context, h Host) error {

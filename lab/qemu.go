@@ -21,9 +21,13 @@ import (
 // the guest keeps in a namespace of its own.
 type qemu struct{ *Lab }
 
+// connectTimeout is for an emulated sshd of a busy machine, which needs up to a
+// minute. Who gives up sooner and asks again has many of them start at once.
+const connectTimeout = 90 * time.Second
+
 func (d qemu) pace() pace {
 	// On two cores that emulate three hosts, a boot takes some two minutes.
-	return pace{poll: 3 * time.Second, boot: 15 * time.Minute, down: 10 * time.Minute}
+	return pace{poll: 5 * time.Second, connect: connectTimeout, boot: 15 * time.Minute, down: 10 * time.Minute}
 }
 
 // Parts of a QEMU host's disk, and of its image.
@@ -118,8 +122,7 @@ func (d qemu) sh(ctx context.Context, host string, argv []string) *exec.Cmd {
 		"-o", "UserKnownHostsFile=" + filepath.Join(d.names.ssh(), "known_hosts"),
 		"-o", "IdentityFile=" + filepath.Join(d.names.ssh(), "id_ed25519"),
 		"-o", "HostKeyAlias=" + host, "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
-		// A guest that boots lets connections wait, and a busy one answers late.
-		"-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=10",
+		"-o", fmt.Sprintf("ConnectTimeout=%.0f", connectTimeout.Seconds()), "-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=10",
 		"-p", strconv.Itoa(d.shPort(host)),
 	}
 	if isTerminal(os.Stdin) && isTerminal(os.Stdout) {
