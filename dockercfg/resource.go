@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 
@@ -231,6 +232,10 @@ func (r *Resource) keepOriginal(before configFile, now *engine) error {
 	if err != nil || exists {
 		return err
 	}
+	err = file.Rename(r.leftRecord(), r.paths.Record)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	rec = record{Existed: before.exists, Content: string(before.data)}
 	if theirs, err := Read(before.data); err == nil && r.adopt && theirs != (plan.DockerConfig{}) {
 		return r.keepAdopted(before)
@@ -312,8 +317,16 @@ func (r *Resource) leave(ctx context.Context) error {
 	if err := r.resume(ctx); err != nil {
 		return err
 	}
-	return file.Remove(r.paths.Record)
+	return file.Rename(r.paths.Record, r.leftRecord())
 }
+
+// leftRecord is where the record stays until it is settled that the fabric has
+// left: what goes back from that may find a dockerd that does not run, of which
+// nothing can be learned.
+func (r *Resource) leftRecord() string { return r.paths.Record + ".left" }
+
+// Settled takes away what was kept for going back.
+func (r *Resource) Settled() error { return file.Remove(r.leftRecord()) }
 
 // startAsBefore starts dockerd with the restored daemon.json.
 func (r *Resource) startAsBefore(ctx context.Context, before configFile, restored []byte, remove bool, ran *former) error {

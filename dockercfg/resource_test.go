@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -254,5 +256,29 @@ func TestStopIsNotCutOffInTheMiddle(t *testing.T) {
 	}
 	if h.pid != 0 {
 		t.Error("dockerd still runs")
+	}
+}
+
+func TestTheRecordOutlivesALeaveThatIsTakenBack(t *testing.T) {
+	h := newFakeHost(t, `{"debug": true}`)
+	h.apply(&fabricDocker)
+	want := h.file(h.paths.Record)
+	h.apply(nil)
+	h.pid = 0 // as before dockerd starts in a boot
+	h.apply(&fabricDocker)
+	if got := h.file(h.paths.Record); got != want {
+		t.Errorf("the record is now\n%s\nand was\n%s", got, want)
+	}
+}
+
+func TestNothingOfTheRecordIsLeftOnceTheLeaveIsSettled(t *testing.T) {
+	h := newFakeHost(t, `{"debug": true}`)
+	h.apply(&fabricDocker)
+	h.apply(nil)
+	if err := h.r.Settled(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(h.paths.Record)); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }

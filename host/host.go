@@ -59,6 +59,12 @@ type Adopter interface {
 	Adopt(plan.Query)
 }
 
+// Settler is a resource that keeps things for going back.
+type Settler interface {
+	// Settled takes them away: the host stays as it is.
+	Settled() error
+}
+
 // Host is this machine's part of a fabric.
 type Host struct {
 	Resources []Resource // in the order of apply: what others stand on first
@@ -215,6 +221,13 @@ func (h *Host) Confirm(ctx context.Context) error { return h.finish(ctx) }
 
 // finish ends an apply: without its journal there is no way back.
 func (h *Host) finish(ctx context.Context) error {
+	for _, r := range h.Resources {
+		if s, ok := r.(Settler); ok {
+			if err := s.Settled(); err != nil {
+				return fmt.Errorf("end the apply of %s: %w", r.Name(), err)
+			}
+		}
+	}
 	if err := h.removeJournal(); err != nil {
 		return err
 	}

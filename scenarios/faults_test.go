@@ -95,7 +95,7 @@ var faultCases = slices.Concat(
 	each("first", powerCut, asBefore, atWritten),
 	each("change", powerCut, asBefore, atStop, atSwitch, atSettle),
 	each("change", powerCut, asBefore, afterStop(atBoot, atDocker, atSettle)...),
-	each("destroy", powerCut, asBefore, atLinks, atDocker),
+	each("destroy", powerCut, asBefore, atLinks, atDocker, atCheck),
 	each("first", powerCut, asWanted, atConfirmed, atEnd),
 	each("first", reboot, asBefore, atStop, atDocker, atSettle),
 	each("change", reboot, asBefore, afterStop(atDocker)...),

@@ -337,10 +337,11 @@ func (w *world) eventually(what string, within time.Duration, done func() bool) 
 func (w *world) snapshot(host string) string {
 	w.t.Helper()
 	return w.on(host, `
-		files() { find /etc /usr/local /var/lib/fabric /var/tmp /tmp /dev/shm /root -xdev "$@" 2>/dev/null | grep -v -e /systemd-private- -e /etc/openvswitch/; }
-		files -type f -printf '%p %m %u\n' | sort
-		files -type l -printf '%p -> %l\n' | sort
-		find /etc /usr/local /var/lib/fabric -xdev -type f -not -path '/etc/openvswitch/*' -exec sha256sum {} + 2>/dev/null | sort -k2
+		# A fault may have mounted something on /etc/docker.
+		files() { find /etc /etc/docker /usr/local /var/lib/fabric /var/tmp /tmp /dev/shm /root -xdev "$@" 2>/dev/null | grep -v -e /systemd-private- -e /etc/openvswitch/; }
+		files -type f -printf '%p %m %u\n' | sort -u
+		files -type l -printf '%p -> %l\n' | sort -u
+		find /etc /etc/docker /usr/local /var/lib/fabric -xdev -type f -not -path '/etc/openvswitch/*' -exec sha256sum {} + 2>/dev/null | sort -u -k2
 		for t in Bridge Port Interface; do
 			ovs-vsctl --format=csv --columns=name,external_ids,other_config list $t | sort
 		done

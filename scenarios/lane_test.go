@@ -176,7 +176,10 @@ func (l *lane) picture(host string) string {
 	return l.snapshot(host) + "\n" + l.try(host, `
 		ovs-vsctl --format=csv --columns=name,type,options,bfd,mtu_request list Interface | sort
 		ip -o link show dev br0 2>/dev/null | grep -o 'master [^ ]*'
-		systemctl is-active docker.service docker.socket fabric-restore.service fabric-watch.service fabric-recover.service
+		# Of a unit whose file is gone systemd may still know that it was killed.
+		for u in docker.service docker.socket fabric-restore.service fabric-watch.service fabric-recover.service; do
+			systemctl is-active --quiet $u && echo $u runs
+		done
 		docker ps --format '{{.Names}}'
 	`).stdout
 }

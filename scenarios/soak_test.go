@@ -71,9 +71,8 @@ func (l *lane) draw(random *rand.Rand) faultCase {
 	op := here[random.IntN(len(here))]
 	at := soakMoments[op]
 	able := slices.DeleteFunc(slices.Clone(soakFaults), func(fault string) bool {
-		// destroy waits longer for its confirmation than a case should last;
-		// a daemon.json on the full disk would be in no picture.
-		return fault == cut && op == "destroy" || fault == diskFull && op != "first"
+		// destroy waits longer for its confirmation than a case should last.
+		return fault == cut && op == "destroy"
 	})
 	return faultCase{op, able[random.IntN(len(able))], at[random.IntN(len(at))], either}
 }

@@ -114,6 +114,14 @@ func Remove(path string) error {
 	return SyncDir(filepath.Dir(path))
 }
 
+// Rename gives a file another name in the same folder, for good.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(to))
+}
+
 // Guard says why what is in a folder cannot be trusted: it is not a folder, or
 // somebody other than root and this process's user may write in it. A folder
 // that does not exist is no error.
