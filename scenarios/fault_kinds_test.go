@@ -79,8 +79,12 @@ var faults = map[string]fault{
 		l.script(`mkdir -p /etc/docker && cp -a /etc/docker /run/docker.keep && mount -t tmpfs -o size=16k,mode=0755 full /etc/docker &&
 			cp -a /run/docker.keep/. /etc/docker && rm -r /run/docker.keep && ! dd if=/dev/zero of=/etc/docker/fill 2>/dev/null`,
 			`rm /etc/docker/fill`)
-		// What is beneath it is as it was before; so is the file system then.
-		l.remains.afters = append(l.remains.afters, func() { l.unmount("/etc/docker") })
+		// What is beneath it is as it was before, and becomes what it is now.
+		l.remains.afters = append(l.remains.afters, func() {
+			l.on(l.hosts[0], "cp -a /etc/docker /run/docker.now")
+			l.unmount("/etc/docker")
+			l.on(l.hosts[0], "find /etc/docker -mindepth 1 -delete && cp -a /run/docker.now/. /etc/docker && rm -r /run/docker.now")
+		})
 	}},
 	noRoomForGuard: {lasts: long, strike: func(l *lane, _ *strike) {
 		l.mount("-t tmpfs -o size=16k,mode=0755 full /usr/local/lib", "/usr/local/lib")
