@@ -143,11 +143,13 @@ func (l *Lab) say(format string, args ...any) {
 }
 
 func (l *Lab) chooseAccelerator(ctx context.Context) (err error) {
-	if !slices.Contains(l.Spec.drivers(), QEMU) {
+	guest := slices.IndexFunc(l.Spec.Hosts, func(h Host) bool { return h.Driver == QEMU })
+	if guest < 0 {
 		return nil
 	}
 	var why string
-	if l.accel, why, err = accelerator(ctx); err != nil {
+	kernel := filepath.Join(l.images[l.Spec.Hosts[guest].image()], imageKernel)
+	if l.accel, why, err = accelerator(ctx, kernel); err != nil {
 		return fmt.Errorf("which accelerator QEMU has here: %w", err)
 	}
 	if l.accel != accelKVM {
