@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -67,10 +68,8 @@ func (l *Lab) driverOf(host string) (driver, error) {
 }
 
 func validateDriver(name string) error {
-	for _, known := range Drivers() {
-		if name == known {
-			return nil
-		}
+	if slices.Contains(Drivers(), name) {
+		return nil
 	}
 	return fmt.Errorf("no driver %q: choose one of %s", name, strings.Join(Drivers(), ", "))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,11 +85,8 @@ func datapathTypes(have *snapshot) ([]string, error) {
 // devices returns the network device in the way of a bridge that is not
 // there yet. What the fabric's bridge has left is none: the bridge takes it.
 func devices(fabric string) ([]plan.Obstacle, error) {
-	if _, err := net.InterfaceByName(plan.BridgeName); err != nil {
-		return nil, nil
-	}
-	left, err := leftover(fabric)
-	if err != nil || left != nil {
+	link, err := device()
+	if err != nil || link == nil || isLeftover(link, fabric) {
 		return nil, err
 	}
 	return []plan.Obstacle{{
@@ -99,11 +95,8 @@ func devices(fabric string) ([]plan.Obstacle, error) {
 	}}, nil
 }
 
-// leftover returns the device of the fabric's bridge, nil if there is none.
-// It outlives the bridge on the userspace datapath: an ovs-vswitchd that is
-// stopped leaves devices as they are, and one that starts knows nothing of a
-// bridge that has gone from the database meanwhile.
-func leftover(fabric string) (netlink.Link, error) {
+// device returns the network device of the bridge's name, nil if there is none.
+func device() (netlink.Link, error) {
 	link, err := netlink.LinkByName(plan.BridgeName)
 	if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
 		return nil, nil
@@ -111,10 +104,15 @@ func leftover(fabric string) (netlink.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking for the network device %s: %w", plan.BridgeName, err)
 	}
-	if link.Type() != "tuntap" || !plan.IsBridgeMAC(fabric, link.Attrs().HardwareAddr) {
-		return nil, nil
-	}
 	return link, nil
+}
+
+// isLeftover tells whether a device is what the fabric's bridge has left. It
+// outlives the bridge on the userspace datapath: an ovs-vswitchd that is
+// stopped leaves devices as they are, and one that starts knows nothing of a
+// bridge that has gone from the database meanwhile.
+func isLeftover(link netlink.Link, fabric string) bool {
+	return link.Type() == "tuntap" && plan.IsBridgeMAC(fabric, link.Attrs().HardwareAddr)
 }
 
 // removeLeftover takes that device away, once there is no bridge of its name.
@@ -122,8 +120,8 @@ func removeLeftover(have *snapshot, fabric string) error {
 	if have.bridge() != nil {
 		return nil
 	}
-	link, err := leftover(fabric)
-	if err != nil || link == nil {
+	link, err := device()
+	if err != nil || link == nil || !isLeftover(link, fabric) {
 		return err
 	}
 	if err := netlink.LinkDel(link); err != nil {

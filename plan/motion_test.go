@@ -108,6 +108,17 @@ func ports(h plan.Host) []string {
 	return lines
 }
 
+// checkPorts compares the ports of hosts in each of their states.
+func checkPorts(t *testing.T, p *plan.Plan, want map[string][]string) {
+	t.Helper()
+	for host, states := range want {
+		i := slices.IndexFunc(p.Hosts, func(h plan.Host) bool { return h.Name == host })
+		if diff := cmp.Diff(states, ports(p.Hosts[i])); diff != "" {
+			t.Errorf("%s: %s", host, diff)
+		}
+	}
+}
+
 func TestATunnelIsLeftOnTheSideOfTheHostThatMovesFirst(t *testing.T) {
 	p := changed(t, fourHosts, fourHosts+"links: [{between: [h1, h3], cost: 9000}]\n")
 	want := map[string][]string{
@@ -130,12 +141,7 @@ func TestATunnelIsLeftOnTheSideOfTheHostThatMovesFirst(t *testing.T) {
 			"32768: vx-h1 2000, vx-h2 2000, vx-h3 2000",
 		},
 	}
-	for host, states := range want {
-		i := slices.IndexFunc(p.Hosts, func(h plan.Host) bool { return h.Name == host })
-		if diff := cmp.Diff(states, ports(p.Hosts[i])); diff != "" {
-			t.Errorf("%s: %s", host, diff)
-		}
-	}
+	checkPorts(t, p, want)
 }
 
 func TestTunnelsOfAnotherTypeStandBesideTheOldOnesFirst(t *testing.T) {
@@ -209,12 +215,7 @@ func TestNeighboursLetGoOfAnOldRootThatGetsAWorsePriority(t *testing.T) {
 			"4096: vx-h1 2000, vx-h3 2000, vx-h4 2000",
 		},
 	}
-	for host, states := range want {
-		i := slices.IndexFunc(p.Hosts, func(h plan.Host) bool { return h.Name == host })
-		if diff := cmp.Diff(states, ports(p.Hosts[i])); diff != "" {
-			t.Errorf("%s: %s", host, diff)
-		}
-	}
+	checkPorts(t, p, want)
 }
 
 func TestHostsThatMayFailAloneTakeNoSteps(t *testing.T) {
