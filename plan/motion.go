@@ -82,6 +82,7 @@ func (p *Plan) plannedMoves() {
 type motion struct {
 	plan    *Plan
 	old     *topology.Tree
+	root    *Host             // of the old tree
 	stp     bool              // one of the trees is not RSTP's
 	parent  map[string]string // in the old tree
 	leaving map[string]bool   // hosts whose way to the root is not in the new tree
@@ -105,7 +106,10 @@ func newMotion(p *Plan) *motion {
 	for _, h := range p.Hosts {
 		desired[h.Name] = h.Desired.OVS.byPeer()
 	}
-	for _, h := range p.Hosts {
+	for i, h := range p.Hosts {
+		if h.Name == m.old.Root {
+			m.root = &p.Hosts[i]
+		}
 		parent := m.old.Node(h.Name).Parent
 		if parent == "" {
 			continue
@@ -116,9 +120,7 @@ func newMotion(p *Plan) *motion {
 			m.leaving[h.Name] = true
 		}
 	}
-	if m.old.Root != "" {
-		m.demote()
-	}
+	m.demote()
 	return m
 }
 
@@ -199,8 +201,8 @@ func (p Port) remade(want Port) bool {
 // demote finds the hosts that get a worse priority while others have news from them that the new tree is made of: the old root, if it
 // loses to no other before, and every host with others below it.
 func (m *motion) demote() {
-	root := m.plan.Hosts[slices.IndexFunc(m.plan.Hosts, func(h Host) bool { return h.Name == m.old.Root })]
-	beaten := root.Removed || m.old.Root == m.plan.Tree.Root
+	root := m.root.From.OVS.treeBridge("")
+	beaten := m.root.Removed || m.old.Root == m.plan.Tree.Root
 	for _, h := range m.plan.Hosts {
 		if h.Removed || beaten {
 			continue
@@ -209,7 +211,7 @@ func (m *motion) demote() {
 		if h.From.OVS != nil {
 			b.Priority = min(b.Priority, h.From.OVS.treeBridge("").Priority)
 		}
-		beaten = b.Compare(root.From.OVS.treeBridge("")) < 0
+		beaten = b.Compare(root) < 0
 	}
 	for _, h := range m.plan.Hosts {
 		if h.Removed || h.From.OVS == nil || h.From.OVS.treeBridge("").Priority >= h.Desired.OVS.treeBridge("").Priority {
@@ -330,12 +332,11 @@ func (m *motion) between(h *Host) {
 // rises tells whether a host gets a better priority that does not make it the root as long as the old one is there. It gets that while
 // nothing else moves: a bridge of another priority that has just lost the root would not be believed by its neighbours, which know better.
 func (m *motion) rises(h *Host) bool {
-	root := slices.IndexFunc(m.plan.Hosts, func(h Host) bool { return h.Name == m.old.Root })
-	if root < 0 || h.From.OVS == nil {
+	if h.From.OVS == nil {
 		return false
 	}
 	was, will := h.From.OVS.treeBridge(""), h.Desired.OVS.treeBridge("")
-	return will.Priority < was.Priority && m.plan.Hosts[root].From.OVS.treeBridge("").Compare(will) < 0
+	return will.Priority < was.Priority && m.root.From.OVS.treeBridge("").Compare(will) < 0
 }
 
 // newcomer is the bridge of a host that joins, without tunnels yet.
