@@ -20,6 +20,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/ovsfabric/fabric/host/command"
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -217,7 +218,7 @@ func flags(args []string) []flag {
 }
 
 func (r *Resource) observeEngine(ctx context.Context, q plan.Query, ours bool, o *plan.Observation) error {
-	waiting, cancel := context.WithTimeout(ctx, answerWithin)
+	waiting, cancel := patience.Timeout(ctx, answerWithin)
 	defer cancel()
 	if conn, err := (&net.Dialer{}).DialContext(waiting, "unix", r.paths.Socket); errors.Is(err, fs.ErrPermission) {
 		o.Obstacles = append(o.Obstacles, plan.Obstacle{
@@ -233,7 +234,7 @@ func (r *Resource) observeEngine(ctx context.Context, q plan.Query, ours bool, o
 			return err
 		}
 		o.Obstacles = append(o.Obstacles, plan.Obstacle{
-			What: fmt.Sprintf("dockerd runs but has not answered on %s for %v", r.paths.Socket, answerWithin),
+			What: fmt.Sprintf("dockerd runs but has not answered on %s for %v", r.paths.Socket, patience.Stretch(ctx, answerWithin)),
 			Cure: "look at journalctl -u " + serviceUnit,
 		})
 		return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ovsfabric/fabric/host/command"
 	"github.com/ovsfabric/fabric/host/file"
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -104,7 +105,7 @@ func (r *Resource) now(ctx context.Context) (*engine, error) {
 		return nil, err
 	}
 	defer c.Close()
-	waiting, cancel := context.WithTimeout(ctx, answerWithin)
+	waiting, cancel := patience.Timeout(ctx, answerWithin)
 	defer cancel()
 	e, err := ask(waiting, c)
 	if err == nil {
@@ -271,7 +272,7 @@ func (r *Resource) check(ctx context.Context, want plan.DockerLive) error {
 		return err
 	}
 	if now == nil {
-		return r.startError(errors.New("it ended soon after it answered"))
+		return r.startError(ctx, errors.New("it ended soon after it answered"))
 	}
 	if got := now.ran.Live; got != want {
 		return fmt.Errorf("dockerd runs its default bridge network on %s with address %s, containers from %s and MTU %d, but shall on %s with %s, %s and %d: "+

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
+
+	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 const (
@@ -100,10 +102,10 @@ func (r *Resource) start(ctx context.Context) error {
 	// A dockerd that is about to start has read the former configuration:
 	// restart, not start.
 	if _, err := r.run(ctx, "systemctl", "restart", serviceUnit); err != nil {
-		return r.startError(errors.Join(err, resetErr))
+		return r.startError(ctx, errors.Join(err, resetErr))
 	}
 	if err := r.answered(ctx); err != nil {
-		return r.startError(err)
+		return r.startError(ctx, err)
 	}
 	return nil
 }
@@ -111,9 +113,9 @@ func (r *Resource) start(ctx context.Context) error {
 // journalLines is how much of dockerd's log an error shows.
 const journalLines = "20"
 
-func (r *Resource) startError(err error) error {
+func (r *Resource) startError(ctx context.Context, err error) error {
 	// The log is read even when ctx, and with it the start, has ended.
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := patience.TimeoutAfter(ctx, 5*time.Second)
 	defer cancel()
 	log, logErr := r.run(ctx, "journalctl", "-u", serviceUnit, "-n", journalLines, "--no-pager", "-o", "cat")
 	if logErr != nil {

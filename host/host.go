@@ -16,6 +16,7 @@ import (
 
 	"github.com/ovsfabric/fabric/host/file"
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -138,7 +139,7 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 		h.disarm(ctx)
 		return untouched(fmt.Errorf("make ready to go back: %w", err))
 	}
-	if err := h.writeJournal(journal{Query: req.Query, Before: now.State, Want: req.Want}); err != nil {
+	if err := h.writeJournal(journal{Query: req.Query, Patience: patience.Factor(ctx), Before: now.State, Want: req.Want}); err != nil {
 		h.disarm(ctx)
 		return untouched(err)
 	}
@@ -146,7 +147,7 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 		return nil
 	}
 	if err := h.bring(ctx, req.Query, now.State, req.Want, progress); err != nil {
-		return h.failed(err, progress)
+		return h.failed(ctx, err, progress)
 	}
 	return nil
 }
@@ -208,9 +209,10 @@ func (h *Host) order(from, want plan.HostState) []Resource {
 	return order
 }
 
-// goBack is Rollback for when nobody waits for it any more.
-func (h *Host) goBack(progress func(string)) error {
-	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+// goBack is Rollback that goes on when ctx has ended: nobody may wait for it
+// any more.
+func (h *Host) goBack(ctx context.Context, progress func(string)) error {
+	ctx, cancel := patience.TimeoutAfter(ctx, rollbackTimeout)
 	defer cancel()
 	return h.Rollback(ctx, progress)
 }
@@ -241,7 +243,7 @@ const disarmTimeout = 30 * time.Second
 // disarm takes the guard away. What it leaves changes nothing on the host,
 // and goes with the next apply, or by the guard itself.
 func (h *Host) disarm(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), disarmTimeout)
+	ctx, cancel := patience.TimeoutAfter(ctx, disarmTimeout)
 	defer cancel()
 	if err := h.Guard.Disarm(ctx); err != nil {
 		h.Log.Warn("what guarded the apply cannot be taken away", "error", err)
@@ -304,7 +306,7 @@ func (h *Host) stopToGoBack(ctx context.Context, j *journal, before plan.HostSta
 // configuration runs with another one rather than not at all.
 func (h *Host) takeBack(ctx context.Context, r Resource, before plan.HostState) error {
 	if !h.isDocker(r) {
-		part, cancel := context.WithTimeout(ctx, partTimeout)
+		part, cancel := patience.Timeout(ctx, partTimeout)
 		defer cancel()
 		return r.Apply(part, before)
 	}
@@ -312,7 +314,7 @@ func (h *Host) takeBack(ctx context.Context, r Resource, before plan.HostState) 
 	if err == nil {
 		return nil
 	}
-	start, cancel := context.WithTimeout(context.WithoutCancel(ctx), partTimeout)
+	start, cancel := patience.TimeoutAfter(ctx, partTimeout)
 	defer cancel()
 	return errors.Join(err, h.Docker.Start(start))
 }
@@ -384,10 +386,11 @@ func osName() string {
 
 // journal is what a host must know to go back from a half-done apply.
 type journal struct {
-	Version int            `json:"version"`
-	Query   plan.Query     `json:"query"`
-	Before  plan.HostState `json:"before"`
-	Want    plan.HostState `json:"want"`
+	Version  int            `json:"version"`
+	Query    plan.Query     `json:"query"`
+	Patience float64        `json:"patience"` // what the deadlines of going back are multiplied by
+	Before   plan.HostState `json:"before"`
+	Want     plan.HostState `json:"want"`
 }
 
 const journalVersion = 1

@@ -332,6 +332,11 @@ type operator struct {
 
 func serve(t *testing.T, h *Host) *operator {
 	t.Helper()
+	return serveFor(t, h, wire.Start{Fabric: "demo", Operator: "alice@laptop"})
+}
+
+func serveFor(t *testing.T, h *Host, start wire.Start) *operator {
+	t.Helper()
 	h.Lock = filepath.Join(t.TempDir(), "lock")
 	toHost, fromOperator := io.Pipe()
 	toOperator, fromHost := io.Pipe()
@@ -346,7 +351,7 @@ func serve(t *testing.T, h *Host) *operator {
 	if err := o.conn.Receive(&hello); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.conn.Send(wire.Start{Fabric: "demo", Operator: "alice@laptop"}); err != nil {
+	if err := o.conn.Send(start); err != nil {
 		t.Fatal(err)
 	}
 	return o

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/plan"
 )
 
-// What bounds an apply and going back from it: a switch or a dockerd that
-// hangs must not leave the host half way for ever.
+// What bounds an apply and going back from it, unless the operator has more
+// patience: a switch or a dockerd that hangs must not leave the host half way
+// for ever.
 const (
 	applyTimeout    = 3 * time.Minute
 	rollbackTimeout = 3 * time.Minute
@@ -55,6 +57,7 @@ func Serve(ctx context.Context, program string, open func(fabric string) (*Host,
 	if start.Fabric == "" {
 		return errors.New("the operator's side does not say which fabric it is about")
 	}
+	ctx = patience.With(ctx, start.Patience)
 	s.operator = operatorName(start.Operator)
 	s.host, s.prober = open(start.Fabric)
 	requests := make(chan wire.Request)
@@ -72,7 +75,7 @@ func Serve(ctx context.Context, program string, open func(fabric string) (*Host,
 		err = errors.Join(err, lost)
 	default:
 	}
-	return errors.Join(err, s.giveUp())
+	return errors.Join(err, s.giveUp(ctx))
 }
 
 func receive(ctx context.Context, conn *wire.Conn, requests chan<- wire.Request) error {
@@ -108,7 +111,7 @@ func (s *server) loop(ctx context.Context, requests <-chan wire.Request) error {
 			}
 		case <-s.confirm:
 			s.host.Log.Warn("no confirmation in time: going back")
-			if err := s.giveUp(); err != nil {
+			if err := s.giveUp(ctx); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -149,7 +152,7 @@ func (s *server) answer(ctx context.Context, req wire.Request) wire.Reply {
 		s.settled()
 		return wire.Reply{Error: failure(err)}
 	case req.Abort != nil:
-		return wire.Reply{Error: failure(s.giveUp())}
+		return wire.Reply{Error: failure(s.giveUp(ctx))}
 	case req.Recover != nil:
 		return wire.Reply{Error: failure(s.recover(ctx))}
 	}
@@ -185,7 +188,7 @@ func (s *server) apply(ctx context.Context, req wire.ApplyRequest) error {
 			return &wire.Error{Message: err.Error(), Untouched: true}
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
+	ctx, cancel := patience.Timeout(ctx, applyTimeout)
 	defer cancel()
 	s.host.Log.Info("apply", "fabric", req.Query.Fabric, "operator", s.operator)
 	if err := do(ctx, req, s.progress); err != nil {
@@ -204,7 +207,7 @@ func (s *server) recover(ctx context.Context) error {
 		return err
 	}
 	defer s.settled()
-	ctx, cancel := context.WithTimeout(ctx, rollbackTimeout)
+	ctx, cancel := patience.Timeout(ctx, rollbackTimeout)
 	defer cancel()
 	return s.host.Recover(ctx, s.progress)
 }
@@ -240,11 +243,11 @@ func (s *server) settled() {
 
 // giveUp rolls back an apply that was not confirmed. It runs to its end
 // whether or not the operator is still there.
-func (s *server) giveUp() error {
+func (s *server) giveUp(ctx context.Context) error {
 	if s.confirm == nil {
 		return nil
 	}
-	if err := s.host.goBack(s.progress); err != nil {
+	if err := s.host.goBack(ctx, s.progress); err != nil {
 		return fmt.Errorf("go back: %w", err)
 	}
 	s.settled()

@@ -20,7 +20,7 @@ type Switch interface {
 // Apply, and that is where an error takes the host back to.
 func (h *Host) Next(ctx context.Context, req wire.ApplyRequest, progress func(string)) error {
 	if err := h.next(ctx, req, progress); err != nil {
-		return h.failed(err, progress)
+		return h.failed(ctx, err, progress)
 	}
 	return nil
 }
@@ -62,8 +62,8 @@ func (h *Host) part(req wire.ApplyRequest) (part *Host, from, want plan.HostStat
 }
 
 // failed goes back from an apply that failed and says where that led.
-func (h *Host) failed(err error, progress func(string)) error {
-	if back := h.goBack(progress); back != nil {
+func (h *Host) failed(ctx context.Context, err error, progress func(string)) error {
+	if back := h.goBack(ctx, progress); back != nil {
 		return &wire.Error{Message: fmt.Sprintf("%v; and going back failed: %v", err, back)}
 	}
 	return &wire.Error{Message: err.Error(), RolledBack: true}

@@ -19,12 +19,17 @@ import (
 // cut off when it was through.
 func cutOff(t *testing.T, m *machine) (*Host, *guard) {
 	t.Helper()
+	return cutOffUnder(t.Context(), t, m)
+}
+
+func cutOffUnder(ctx context.Context, t *testing.T, m *machine) (*Host, *guard) {
+	t.Helper()
 	m.state = wanted(1400)
 	h := newHost(t, m)
 	h.Lock = filepath.Join(t.TempDir(), "lock")
 	g := &guard{}
 	h.Guard = g
-	if err := h.Apply(t.Context(), wire.ApplyRequest{From: wanted(1400), Want: wanted(1450)}, quiet); err != nil {
+	if err := h.Apply(ctx, wire.ApplyRequest{From: wanted(1400), Want: wanted(1450)}, quiet); err != nil {
 		t.Fatal(err)
 	}
 	m.calls = nil

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -21,7 +22,7 @@ func (r *Resource) Forget(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("finding ovs-vswitchd: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := patience.Timeout(ctx, answerTime)
 	defer cancel()
 	socket := filepath.Join(filepath.Dir(r.path()), fmt.Sprintf("ovs-vswitchd.%s.ctl", bytes.TrimSpace(pid)))
 	if err := control(ctx, socket, "fdb/flush", plan.BridgeName); err != nil {

@@ -50,7 +50,7 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		o.Obstacles = append(o.Obstacles, unreachable(r.path(), err))
+		o.Obstacles = append(o.Obstacles, unreachable(ctx, r.path(), err))
 		return nil
 	}
 	defer s.close()

@@ -11,6 +11,7 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/ovsdb/vswitch"
 )
 
@@ -25,7 +26,7 @@ type session struct {
 }
 
 func dial(ctx context.Context, endpoint string) (*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := patience.Timeout(ctx, answerTime)
 	defer cancel()
 	models, err := vswitch.FullDatabaseModel()
 	if err != nil {

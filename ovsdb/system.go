@@ -13,11 +13,12 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/plan"
 )
 
 // unreachable says why the database at path cannot be asked.
-func unreachable(path string, err error) plan.Obstacle {
+func unreachable(ctx context.Context, path string, err error) plan.Obstacle {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return plan.Obstacle{
@@ -36,7 +37,7 @@ func unreachable(path string, err error) plan.Obstacle {
 		}
 	case errors.Is(err, context.DeadlineExceeded):
 		return plan.Obstacle{
-			What: fmt.Sprintf("ovsdb-server takes connections on %s and does not answer within %s", path, answerTime),
+			What: fmt.Sprintf("ovsdb-server takes connections on %s and does not answer within %s", path, patience.Stretch(ctx, answerTime)),
 			Cure: "systemctl restart openvswitch-switch",
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/operator/rollout"
 	"github.com/ovsfabric/fabric/plan"
 )
@@ -103,7 +105,7 @@ stays, as long as they reach each other. The next apply completes it.`,
 	flags.IntVar(&a.canary, "canary", 0, "apply on `N` hosts first, and on the others once these are well")
 	flags.BoolVar(&a.keepGoing, "keep-going", false, "go on with the other hosts where one fails, and keep what they applied")
 	flags.DurationVar(&a.confirmWithin, "confirm-within", a.confirmWithin, "a host that has applied goes back by itself when it hears nothing for `TIME`")
-	addSettleFlag(c, &a.settle, patience)
+	addSettleFlag(c, &a.settle, applySettle)
 	return c
 }
 
@@ -183,8 +185,9 @@ func (a *applyFlags) carryOut(ctx context.Context, l *loaded, f *fleet, p *plan.
 	kept := p.Kept()
 	first := c
 	first.canary, first.keepGoing = a.canary, a.keepGoing
-	first.stand = stand(kept, f, a.settle)
-	first.check = check(l, kept, f, a.settle, func(text string) { c.show.host("fabric", text) })
+	settle := cmp.Or(a.settle, applySettle*patience.Stretch(ctx, settleTime(kept)))
+	first.stand = stand(kept, f, settle)
+	first.check = check(l, kept, f, settle, func(text string) { c.show.host("fabric", text) })
 	results, err := first.out(ctx, kept)
 	if err != nil {
 		return results, err

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 func main() {
@@ -87,7 +89,10 @@ network, applies that over SSH, and proves that it works.`,
 	info, _ := debug.ReadBuildInfo()
 	root.Version = version(info)
 	root.SetVersionTemplate("fabric {{.Version}}\n")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return o.check() }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		cmd.SetContext(patience.With(cmd.Context(), o.patience))
+		return o.check()
+	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
 	})
@@ -96,6 +101,7 @@ network, applies that over SSH, and proves that it works.`,
 	flags.StringVarP(&o.file, "file", "f", "fabric.yaml", "the fabric's `FILE`")
 	_ = root.MarkPersistentFlagFilename("file", "yaml", "yml") // the flag is there
 	flags.IntVar(&o.parallel, "parallel", 16, "work on at most `N` hosts at once")
+	flags.Float64Var(&o.patience, "timeout-multiplier", 1, "multiply every deadline by `N`, for hosts that are slow")
 	root.AddCommand(
 		newInitCommand(o),
 		newValidateCommand(o),
@@ -138,11 +144,15 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 type options struct {
 	file     string
 	parallel int
+	patience float64 // see package patience
 }
 
 func (o *options) check() error {
 	if o.parallel < 1 {
 		return fmt.Errorf("--parallel %d: at least 1 host has to be worked on at once", o.parallel)
+	}
+	if !patience.Valid(o.patience) {
+		return fmt.Errorf("--timeout-multiplier %v: deadlines can be multiplied by 1 to %d", o.patience, patience.Max)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/operator/rollout"
 	"github.com/ovsfabric/fabric/operator/verify"
 	"github.com/ovsfabric/fabric/plan"
@@ -22,11 +23,11 @@ import (
 // tells it, and after three hellos of 2 s where nothing does (802.1D-2004
 // 17.21.23). In STP a port listens and learns for 15 s each, after a message
 // age of 20 s where it has to find out that the root is gone (802.1D-1998
-// 8.10.2). An apply waits for several times that before it goes back.
+// 8.10.2). An apply waits for a multiple of that before it goes back.
 const (
-	settleRSTP = 7 * time.Second
-	settleSTP  = 55 * time.Second
-	patience   = 3
+	settleRSTP  = 7 * time.Second
+	settleSTP   = 55 * time.Second
+	applySettle = 3 // times these, for an apply
 )
 
 func newVerifyCommand(o *options) *cobra.Command {
@@ -63,7 +64,7 @@ failure comes with its cause and what to do.`,
 				fmt.Fprintln(stderr, "warning: the hosts are not what the file says; fabric plan shows the differences")
 			}
 			report, err := verify.Run(ctx, f.nodes(), expected(l.topology, p), verify.Options{
-				Iperf: iperf, Containers: containers, Parallel: o.parallel, Settle: cmp.Or(settle, settleTime(p)),
+				Iperf: iperf, Containers: containers, Parallel: o.parallel, Settle: cmp.Or(settle, patience.Stretch(ctx, settleTime(p))),
 				Progress: func(text string) { fmt.Fprintln(stderr, text) },
 			})
 			if err != nil {
@@ -135,7 +136,7 @@ func settleTime(p *plan.Plan) time.Duration {
 // tree is predicted: hosts that have applied have to reach those to which
 // tunnels lead.
 func check(l *loaded, p *plan.Plan, f *fleet, settle time.Duration, progress func(text string)) rollout.Check {
-	options := verify.Options{Settle: cmp.Or(settle, patience*settleTime(p)), Progress: progress}
+	options := verify.Options{Settle: settle, Progress: progress}
 	all := expected(l.topology, p)
 	return func(ctx context.Context, applied map[string]bool) error {
 		if complete(p, applied) {
@@ -193,7 +194,6 @@ func unsettled(failed []verify.Check, within time.Duration) error {
 // stand is what an apply of several steps waits for after the first: the new
 // tunnels of the tree are up.
 func stand(p *plan.Plan, f *fleet, settle time.Duration) func(context.Context) error {
-	settle = cmp.Or(settle, patience*settleTime(p))
 	return func(ctx context.Context) error {
 		var tunnels []verify.Tunnel
 		for _, t := range p.Joining() {

@@ -14,6 +14,7 @@ import (
 	"github.com/ovsfabric/fabric/host/command"
 	"github.com/ovsfabric/fabric/host/file"
 	"github.com/ovsfabric/fabric/internal/build"
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/templates"
 )
 
@@ -47,7 +48,7 @@ const armTimeout = time.Minute
 // Arm has systemd run Install. A process that is killed while it arms the
 // guard leaves it to be finished, and to find that there is nothing to guard.
 func (g *Guard) Arm(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), armTimeout)
+	ctx, cancel := patience.TimeoutAfter(ctx, armTimeout)
 	defer cancel()
 	pid := os.Getpid()
 	_, err := g.run(ctx, "systemd-run", "--quiet", "--collect", "--wait", "--pipe", fmt.Sprintf("--unit=fabric-arm-%d", pid),

@@ -18,6 +18,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 // programPath is where the fabric binary is in the image, which holds
@@ -64,7 +65,7 @@ func (p *Prober) startContainer(ctx context.Context, req wire.ContainerStartRequ
 	p.container = c
 	result, err := c.start(ctx, p.Program)
 	if err != nil {
-		closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		closeCtx, cancel := patience.TimeoutAfter(ctx, closeTimeout)
 		defer cancel()
 		return wire.ContainerStartResult{}, errors.Join(
 			fmt.Errorf("container %s: %w", c.name, err),

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 const (
@@ -80,7 +81,7 @@ func (p *Prober) startIperf(ctx context.Context, req wire.IperfServerRequest) (w
 	}
 	p.server = server
 
-	timeout := time.NewTimer(iperfStart)
+	timeout := time.NewTimer(patience.Stretch(ctx, iperfStart))
 	defer timeout.Stop()
 	select {
 	case <-listening:
@@ -88,7 +89,7 @@ func (p *Prober) startIperf(ctx context.Context, req wire.IperfServerRequest) (w
 	case <-server.exited:
 		err = fmt.Errorf("%s: %s", strings.Join(cmd.Args, " "), strings.TrimSpace(stderr.String()))
 	case <-timeout.C:
-		err = fmt.Errorf("%s: does not listen after %v", strings.Join(cmd.Args, " "), iperfStart)
+		err = fmt.Errorf("%s: does not listen after %v", strings.Join(cmd.Args, " "), patience.Stretch(ctx, iperfStart))
 	case <-ctx.Done():
 		err = fmt.Errorf("iperf3 server: %w", ctx.Err())
 	}
@@ -119,12 +120,13 @@ func (p *Prober) runIperf(ctx context.Context, req wire.IperfClientRequest) (wir
 	if req.Duration < time.Second {
 		return wire.IperfClientResult{}, fmt.Errorf("iperf3: a duration of %v is under 1 s", req.Duration)
 	}
-	ctx, cancel := context.WithTimeout(ctx, req.Duration+iperfConnect+iperfGrace)
+	connect := patience.Stretch(ctx, iperfConnect)
+	ctx, cancel := context.WithTimeout(ctx, req.Duration+connect+patience.Stretch(ctx, iperfGrace))
 	defer cancel()
 	args := []string{
 		"-c", req.Server.Addr().String(), "-p", strconv.Itoa(int(req.Server.Port())),
 		"-t", strconv.Itoa(int(req.Duration / time.Second)),
-		"--connect-timeout", strconv.FormatInt(iperfConnect.Milliseconds(), 10), "-J",
+		"--connect-timeout", strconv.FormatInt(connect.Milliseconds(), 10), "-J",
 	}
 	if req.Source.IsValid() {
 		args = append(args, "-B", req.Source.String())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 // Prober makes the probes of one session. It keeps what they started, an
@@ -77,7 +78,7 @@ func (p *Prober) Do(ctx context.Context, req wire.ProbeRequest) (wire.ProbeResul
 // Close ends and removes everything that probes have started, also when ctx
 // has ended.
 func (p *Prober) Close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	ctx, cancel := patience.TimeoutAfter(ctx, closeTimeout)
 	defer cancel()
 	if err := errors.Join(p.stopIperf(), p.stopContainer(ctx)); err != nil {
 		return fmt.Errorf("clear up after the probes: %w", err)

@@ -41,6 +41,8 @@ type Hello struct {
 type Start struct {
 	Fabric   string `json:"fabric"`             // the name that marks what the session may touch
 	Operator string `json:"operator,omitempty"` // who is at work, USER@MACHINE, for others who want to be
+	// Patience is what the host's deadlines are multiplied by; 0 is 1.
+	Patience float64 `json:"patience,omitempty"`
 }
 
 // Request asks the host's side for one thing: exactly one member is set.

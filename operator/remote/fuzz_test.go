@@ -45,7 +45,7 @@ func FuzzHost(f *testing.F) {
 				t.Errorf("%q reaches the terminal", text)
 			}
 		}
-		err := s.start(bufio.NewReader(bytes.NewReader(said)), NewPrograms(executable), "demo")
+		err := s.start(bufio.NewReader(bytes.NewReader(said)), NewPrograms(executable), wire.Start{Fabric: "demo"})
 		if err == nil {
 			var reply wire.Reply
 			reply, err = s.Call(t.Context(), wire.Request{Observe: &plan.Query{}}, shown)
@@ -89,7 +89,7 @@ func FuzzSSHArguments(f *testing.F) {
 		if target.check() != nil {
 			return
 		}
-		args := sshArgs(target)
+		args := sshArgs(target, 1)
 		got := map[string]string{}
 		i := 0
 		for ; args[i] != "--"; i++ { // as getopt(3) does it

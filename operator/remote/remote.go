@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"os/user"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/internal/printable"
 	"github.com/ovsfabric/fabric/internal/sshword"
 )
@@ -50,6 +52,8 @@ type Session struct {
 	stderr *tail
 	wait   func() error
 	kill   func()
+
+	closeWithin time.Duration
 }
 
 // Error is a host that could not be reached or that cannot be worked with.
@@ -81,7 +85,7 @@ func Dial(ctx context.Context, t Target, programs *Programs) (*Session, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("ssh", sshArgs(t)...)
+	cmd := exec.Command("ssh", sshArgs(t, patience.Factor(ctx))...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -90,7 +94,7 @@ func Dial(ctx context.Context, t Target, programs *Programs) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{Host: t.Name, stdin: stdin, stderr: &tail{secret: t.Identity}}
+	s := &Session{Host: t.Name, stdin: stdin, stderr: &tail{secret: t.Identity}, closeWithin: patience.Stretch(ctx, closeTimeout)}
 	cmd.Stderr = s.stderr
 	cmd.WaitDelay = lastWords // what ssh starts for itself may hold stderr open for longer
 	separateGroup(cmd)
@@ -101,7 +105,7 @@ func Dial(ctx context.Context, t Target, programs *Programs) (*Session, error) {
 	s.kill = func() { _ = cmd.Process.Kill() } // it may have ended
 	// Nothing has begun on the host yet, so ssh may be ended anywhere.
 	stop := context.AfterFunc(ctx, s.kill)
-	err = s.start(bufio.NewReader(stdout), programs, t.Fabric)
+	err = s.start(bufio.NewReader(stdout), programs, wire.Start{Fabric: t.Fabric, Operator: operator(), Patience: patience.Factor(ctx)})
 	if stop() && err == nil {
 		return s, nil
 	}
@@ -139,11 +143,12 @@ func (t Target) check() error {
 // command is a constant. Host keys are checked as the user's own
 // configuration says; BatchMode has an unknown one refused. The user's agent
 // stays here, whatever the configuration has: a host is not trusted with it.
-func sshArgs(t Target) []string {
+// Factor is what its deadlines are multiplied by.
+func sshArgs(t Target, factor float64) []string {
 	args := []string{
-		"-T", "-a", "-x", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10",
+		"-T", "-a", "-x", "-o", "BatchMode=yes", "-o", fmt.Sprintf("ConnectTimeout=%.0f", math.Ceil(10*factor)),
 		"-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes", // whatever the user's configuration has for people
-		"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
+		"-o", "ServerAliveInterval=5", "-o", fmt.Sprintf("ServerAliveCountMax=%.0f", math.Ceil(3*factor)),
 	}
 	add := func(flag, value string) {
 		if value != "" {
@@ -160,7 +165,7 @@ func sshArgs(t Target) []string {
 }
 
 // start talks to the bootstrap script until the program runs.
-func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) error {
+func (s *Session) start(out *bufio.Reader, programs *Programs, first wire.Start) error {
 	fields, err := expect(out, "fabric-host")
 	if err != nil {
 		return err
@@ -209,7 +214,7 @@ func (s *Session) start(out *bufio.Reader, programs *Programs, fabric string) er
 		return fmt.Errorf("the host runs another build of fabric (%.12q, protocol %d) than it was sent (%.12q, protocol %d)",
 			hello.Program, hello.Version, program.Build, wire.Version)
 	}
-	return s.conn.Send(wire.Start{Fabric: fabric, Operator: operator()})
+	return s.conn.Send(first)
 }
 
 // operator is USER@MACHINE, for whom else works on the host. By sudo, it is
@@ -311,7 +316,8 @@ func (s *Session) lost(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrLost, err)
 }
 
-// closeTimeout is how long a host has to go back and end its session.
+// closeTimeout is how long a host has to go back and end its session, unless
+// more patience was asked for.
 const closeTimeout = 3 * time.Minute
 
 // Close ends the session and waits until the host's side has ended. It
@@ -319,7 +325,7 @@ const closeTimeout = 3 * time.Minute
 // apply that was not confirmed.
 func (s *Session) Close() error {
 	s.stdin.Close()
-	timer := time.AfterFunc(closeTimeout, s.kill)
+	timer := time.AfterFunc(s.closeWithin, s.kill)
 	defer timer.Stop()
 	if err := s.wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return fmt.Errorf("%s: the session did not end well: %w", s.Host, err)

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ovsfabric/fabric/host/wire"
 )
 
 func TestExpectSkipsWhatLoginScriptsPrint(t *testing.T) {
@@ -98,7 +100,7 @@ func TestStartRefusesWhatItCannotWorkWith(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &Session{Host: "h1", stdin: &hears{}}
-			err := s.start(bufio.NewReader(strings.NewReader(tc.said)), NewPrograms(executable), "demo")
+			err := s.start(bufio.NewReader(strings.NewReader(tc.said)), NewPrograms(executable), wire.Start{Fabric: "demo"})
 			if err == nil || err.Error() != tc.want {
 				t.Errorf("got  %v\nwant %s", err, tc.want)
 			}
@@ -145,12 +147,21 @@ func TestAProgramIsFoundByArchitecture(t *testing.T) {
 
 func TestNothingOfTheFileReachesAShell(t *testing.T) {
 	evil := "'; touch /tmp/x; '"
-	args := sshArgs(Target{Name: evil, Fabric: evil, Address: "h1", User: "ops", Port: 22, Identity: evil, Config: evil, Sudo: true})
+	args := sshArgs(Target{Name: evil, Fabric: evil, Address: "h1", User: "ops", Port: 22, Identity: evil, Config: evil, Sudo: true}, 1)
 	if args[len(args)-1] != remoteCommand(true) || strings.Contains(remoteCommand(true), evil) {
 		t.Error("the remote command is not the constant one")
 	}
 	if i := slices.Index(args, "--"); i < 0 || args[i+1] != "h1" {
 		t.Errorf("%q: an address could be taken for an option", args)
+	}
+}
+
+func TestSSHIsAsPatientAsTheOperator(t *testing.T) {
+	args := sshArgs(Target{Address: "h1"}, 2.5)
+	for _, option := range []string{"ConnectTimeout=25", "ServerAliveInterval=5", "ServerAliveCountMax=8"} {
+		if !slices.Contains(args, option) {
+			t.Errorf("%q has no %s", args, option)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -64,7 +65,7 @@ func (r *hostRun) apply(ctx context.Context, q plan.Query, step int) error {
 }
 
 // hold keeps the host from going back, and calls lost where it cannot.
-func (r *hostRun) hold(lost func(error)) {
+func (r *hostRun) hold(ctx context.Context, lost func(error)) {
 	stop := make(chan struct{})
 	h := &hold{stop: sync.OnceFunc(func() { close(stop) }), ended: make(chan struct{})}
 	r.held = h
@@ -78,7 +79,7 @@ func (r *hostRun) hold(lost func(error)) {
 				return
 			case <-tick.C:
 			}
-			if h.err = r.ask(); h.err != nil {
+			if h.err = r.ask(ctx); h.err != nil {
 				lost(fmt.Errorf("%s: %w", r.host.Name, h.err))
 				return
 			}
@@ -100,9 +101,9 @@ func (r *hostRun) waits() bool {
 }
 
 // ask asks the host whether it waits to be confirmed. A request that is under
-// way is never called off, for the session would end with it.
-func (r *hostRun) ask() error {
-	ctx, cancel := context.WithTimeout(context.Background(), holdTimeout)
+// way is not called off with ctx, for the session would end with it.
+func (r *hostRun) ask(ctx context.Context) error {
+	ctx, cancel := patience.TimeoutAfter(ctx, holdTimeout)
 	defer cancel()
 	_, err := r.session.Call(ctx, wire.Request{Hold: &wire.Empty{}}, nil)
 	return err

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -105,9 +106,9 @@ func Apply(ctx context.Context, p *plan.Plan, o Options) ([]Result, error) {
 	a := newAttempt(p, o)
 	err := a.carryOut(ctx)
 	if err != nil {
-		a.rollBack()
+		a.rollBack(ctx)
 	} else {
-		err = a.confirm()
+		err = a.confirm(ctx)
 	}
 	results := make([]Result, len(a.hosts))
 	for i, r := range a.hosts {
@@ -212,7 +213,7 @@ func (a *attempt) begin(ctx context.Context, w wave, step int, fail func(error))
 			err := r.apply(running, a.Query(r.host.Name), step)
 			switch {
 			case err == nil:
-				r.hold(lost)
+				r.hold(ctx, lost)
 			case running.Err() != nil:
 				r.excuse() // it was called back
 			case a.KeepGoing && !w.canary:
@@ -243,7 +244,7 @@ func (a *attempt) check(ctx context.Context, w wave) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		lost := a.forHeld((*hostRun).ask)
+		lost := a.forHeld(func(r *hostRun) error { return r.ask(ctx) })
 		if lost == nil || w.canary || !a.KeepGoing {
 			return cmp.Or(lost, err)
 		}
@@ -272,8 +273,8 @@ func (a *attempt) release() error {
 	return lost
 }
 
-func (a *attempt) rollBack() {
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+func (a *attempt) rollBack(ctx context.Context) {
+	ctx, cancel := patience.TimeoutAfter(ctx, endTimeout)
 	defer cancel()
 	_ = a.forHeld(func(r *hostRun) error { // what went wrong is in the results
 		r.abort(ctx)
@@ -281,8 +282,8 @@ func (a *attempt) rollBack() {
 	})
 }
 
-func (a *attempt) confirm() error {
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+func (a *attempt) confirm(ctx context.Context) error {
+	ctx, cancel := patience.TimeoutAfter(ctx, endTimeout)
 	defer cancel()
 	_ = a.forHeld(func(r *hostRun) error { // what went wrong is in the results
 		r.confirm(ctx)

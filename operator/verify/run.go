@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 // Run has the hosts probe the fabric and evaluates what they found. A host
@@ -154,7 +155,7 @@ func (r *runner) ping(ctx context.Context, deadline time.Time) error {
 	r.progress("pinging between %d hosts", len(r.exp.Hosts))
 	return r.settle(ctx, deadline, CheckPing, func(ctx context.Context) error {
 		var err error
-		r.res.Pings.Small, err = r.pings(ctx, CheckPing, r.hostPing(smallSize, false, pingCount))
+		r.res.Pings.Small, err = r.pings(ctx, CheckPing, r.hostPing(ctx, smallSize, false, pingCount))
 		return err
 	})
 }
@@ -174,7 +175,7 @@ func (r *runner) underlay(ctx context.Context) error {
 			return nil
 		}
 		return &wire.ProbeRequest{Ping: &wire.PingRequest{
-			Targets: targets, Size: smallSize, Count: pingCount, Interval: pingInterval, Timeout: pingTimeout,
+			Targets: targets, Size: smallSize, Count: pingCount, Interval: pingInterval, Timeout: patience.Stretch(ctx, pingTimeout),
 		}}
 	})
 	r.res.Underlay = make(map[string][]wire.PingResult)
@@ -187,13 +188,13 @@ func (r *runner) underlay(ctx context.Context) error {
 func (r *runner) sizes(ctx context.Context) (err error) {
 	r.progress("trying packets of %d and %d bytes", r.exp.MTU, r.exp.MTU+1)
 	err = r.settle(ctx, r.flapDeadline(), CheckMTU, func(ctx context.Context) (err error) {
-		r.res.Pings.Full, err = r.pings(ctx, CheckMTU, r.hostPing(r.exp.MTU, true, sizeCount))
+		r.res.Pings.Full, err = r.pings(ctx, CheckMTU, r.hostPing(ctx, r.exp.MTU, true, sizeCount))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	r.res.Pings.Oversize, err = r.pings(ctx, CheckOversize, r.hostPing(r.exp.MTU+1, true, 1))
+	r.res.Pings.Oversize, err = r.pings(ctx, CheckOversize, r.hostPing(ctx, r.exp.MTU+1, true, 1))
 	return err
 }
 
@@ -217,7 +218,7 @@ func (r *runner) pings(ctx context.Context, check string, request func(Host) *wi
 }
 
 // hostPing makes each host's request to ping all others.
-func (r *runner) hostPing(size int, df bool, count int) func(Host) *wire.ProbeRequest {
+func (r *runner) hostPing(ctx context.Context, size int, df bool, count int) func(Host) *wire.ProbeRequest {
 	return func(host Host) *wire.ProbeRequest {
 		var targets []netip.Addr
 		for _, other := range r.exp.Hosts {
@@ -230,7 +231,7 @@ func (r *runner) hostPing(size int, df bool, count int) func(Host) *wire.ProbeRe
 		}
 		return &wire.ProbeRequest{Ping: &wire.PingRequest{
 			Targets: targets, Source: host.Address, Size: size, DF: df,
-			Count: count, Interval: pingInterval, Timeout: pingTimeout,
+			Count: count, Interval: pingInterval, Timeout: patience.Stretch(ctx, pingTimeout),
 		}}
 	}
 }
@@ -243,7 +244,7 @@ func (r *runner) arp(ctx context.Context) error {
 	}
 	answers, err := r.each(ctx, func(Host) *wire.ProbeRequest {
 		return &wire.ProbeRequest{ARP: &wire.ARPRequest{
-			Interface: r.exp.Bridge, Addresses: addresses, Wait: arpWait,
+			Interface: r.exp.Bridge, Addresses: addresses, Wait: patience.Stretch(ctx, arpWait),
 		}}
 	})
 	r.res.ARP = make(map[string][]wire.ARPResult)

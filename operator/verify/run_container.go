@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 // containers starts a container on each host, has each ping all others, and
@@ -20,7 +21,7 @@ func (r *runner) containers(ctx context.Context) (err error) {
 	r.res.Containers = found
 	defer func() {
 		// What a cancelled start left behind has to go too.
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		stopCtx, cancel := patience.TimeoutAfter(ctx, stopTimeout)
 		defer cancel()
 		if stopErr := r.stopContainers(stopCtx); err == nil {
 			err = stopErr
@@ -48,20 +49,20 @@ func (r *runner) containers(ctx context.Context) (err error) {
 	started := slices.Clone(r.res.Errors)
 	return r.settle(ctx, deadline, CheckContainers, func(ctx context.Context) (err error) {
 		r.res.Errors = slices.Clone(started)
-		if found.Pings.Small, err = r.pings(ctx, CheckContainers, r.containerPing(smallSize, false, pingCount)); err != nil {
+		if found.Pings.Small, err = r.pings(ctx, CheckContainers, r.containerPing(ctx, smallSize, false, pingCount)); err != nil {
 			return err
 		}
-		if found.Pings.Full, err = r.pings(ctx, CheckContainers, r.containerPing(r.exp.MTU, true, sizeCount)); err != nil {
+		if found.Pings.Full, err = r.pings(ctx, CheckContainers, r.containerPing(ctx, r.exp.MTU, true, sizeCount)); err != nil {
 			return err
 		}
-		found.Pings.Oversize, err = r.pings(ctx, CheckContainers, r.containerPing(r.exp.MTU+1, true, 1))
+		found.Pings.Oversize, err = r.pings(ctx, CheckContainers, r.containerPing(ctx, r.exp.MTU+1, true, 1))
 		return err
 	})
 }
 
 // containerPing makes the request of each host whose container runs to ping
 // all other containers.
-func (r *runner) containerPing(size int, df bool, count int) func(Host) *wire.ProbeRequest {
+func (r *runner) containerPing(ctx context.Context, size int, df bool, count int) func(Host) *wire.ProbeRequest {
 	return func(host Host) *wire.ProbeRequest {
 		var targets []netip.Addr
 		for _, other := range r.exp.Hosts {
@@ -74,7 +75,7 @@ func (r *runner) containerPing(size int, df bool, count int) func(Host) *wire.Pr
 		}
 		return &wire.ProbeRequest{ContainerPing: &wire.ContainerPingRequest{Ping: wire.PingRequest{
 			Targets: targets, Size: size, DF: df,
-			Count: count, Interval: pingInterval, Timeout: pingTimeout,
+			Count: count, Interval: pingInterval, Timeout: patience.Stretch(ctx, pingTimeout),
 		}}}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 // largest finds, for each host whose packets of the MTU are lost on the way
@@ -23,7 +24,7 @@ func (r *runner) largest(ctx context.Context) error {
 			}
 			return &wire.ProbeRequest{Ping: &wire.PingRequest{
 				Targets: s.targets, Source: host.Address, Size: s.middle(), DF: true,
-				Count: sizeCount, Interval: pingInterval, Timeout: searchTimeout,
+				Count: sizeCount, Interval: pingInterval, Timeout: patience.Stretch(ctx, searchTimeout),
 			}}
 		})
 		if err != nil {
