@@ -107,8 +107,8 @@ test-faults: deps build ## strike applies on lab hosts with faults, at each of t
 VM_PATIENCE ?= 15m
 
 .PHONY: test-vm
-test-vm: deps-vm build ## run the main job on three virtual machines with kernels of their own
-	VM_PATIENCE=$(VM_PATIENCE) go test -tags privileged,vm -count 1 -run '^TestVirtualMachines$$' -v -timeout 0 ./scenarios
+test-vm: deps-vm build ## run the main job on virtual machines with kernels of their own
+	VM_PATIENCE=$(VM_PATIENCE) go test -tags privileged,vm -count 1 -run '^Test(VirtualMachines|MixedKernels)$$' -v -timeout 0 ./scenarios
 
 SOAK ?= 30m
 

@@ -252,7 +252,13 @@ func (b *background) said(path string) string {
 // stderr.
 func (b *background) until(words ...string) {
 	b.w.t.Helper()
-	b.w.eventually(strings.Join(words, ", "), time.Minute, func() bool {
+	b.within(time.Minute, words...)
+}
+
+// within is until, for hosts that are slow.
+func (b *background) within(patience time.Duration, words ...string) {
+	b.w.t.Helper()
+	b.w.eventually(strings.Join(words, ", "), patience, func() bool {
 		said := b.said(b.stderr)
 		if len(b.ended) > 0 {
 			b.w.t.Fatalf("it has ended:\n%s%s", b.said(b.stdout), said)

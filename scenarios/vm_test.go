@@ -13,36 +13,41 @@ import (
 	"github.com/ovsfabric/fabric/lab"
 )
 
-// TestVirtualMachines is the main job on hosts with a kernel of their own: the
-// kernel's datapath, GRE and VXLAN, and real boots. VM_PATIENCE is how long a
-// boot, and the fabric after it, may take.
-func TestVirtualMachines(t *testing.T) {
-	patience := 15 * time.Minute
-	if s := os.Getenv("VM_PATIENCE"); s != "" {
-		var err error
-		if patience, err = time.ParseDuration(s); err != nil {
-			t.Fatalf("VM_PATIENCE: %v", err)
-		}
+// slow is for hosts whose processor is emulated.
+const slow = "--timeout-multiplier=20"
+
+// patience is how long a boot, and the fabric after it, may take.
+func patience(t *testing.T) time.Duration {
+	s := os.Getenv("VM_PATIENCE")
+	if s == "" {
+		return 15 * time.Minute
 	}
+	patience, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatalf("VM_PATIENCE: %v", err)
+	}
+	return patience
+}
+
+// wantDatapath fails the test unless a host's tunnels are on that datapath.
+func (w *world) wantDatapath(host, want, other string) {
+	w.t.Helper()
+	if datapath := w.on(host, "ovs-appctl dpif/show"); !strings.Contains(datapath, want+"@") || strings.Contains(datapath, other+"@") {
+		w.t.Errorf("%s does not use the datapath %s alone:\n%s", host, want, datapath)
+	}
+}
+
+// TestVirtualMachines is the main job on hosts with a kernel of their own: the
+// kernel's datapath, GRE and VXLAN, clocks of their own, and real boots.
+func TestVirtualMachines(t *testing.T) {
+	patience := patience(t)
 	w := boot(t, "three-hosts", "test-vm", func(s *lab.Spec) error {
 		s.Patience = patience
 		return s.SetDriver(lab.QEMU)
 	})
 	hosts := []string{"h1", "h2", "h3"}
-	settle := "--settle=" + patience.String()
-	step := steps(t, w)
-
-	for _, kind := range []struct {
-		tunnel, tree string
-		mtu          int
-	}{
-		{"vxlan", "rstp", 1450},
-		{"vxlan", "stp", 1450},
-		{"gre", "stp", 1462},
-		{"gre", "rstp", 1462},
-	} {
-		step(kind.tunnel+" and "+kind.tree, func(t *testing.T, w *world) {
-			w.write(fmt.Sprintf(`
+	file := func(tunnel, tree string) string {
+		return fmt.Sprintf(`
 version: 1
 name: demo
 network: 172.17.0.0/16
@@ -53,19 +58,43 @@ hosts:
   h1: {address: 192.0.2.11}
   h2: {address: 192.0.2.12}
   h3: {address: 192.0.2.13}
-`, kind.tunnel, kind.tree))
-			w.must("apply", "--yes", settle)
-			t.Log(w.must("verify", settle).stdout)
-			if mtu := w.plan().MTU.Value; mtu != kind.mtu {
-				t.Errorf("MTU %d, want %d", mtu, kind.mtu)
-			}
+`, tunnel, tree)
+	}
+	step := steps(t, w)
+
+	for _, kind := range []struct {
+		tunnel, tree, mtu string
+	}{
+		{"vxlan", "rstp", "1450"},
+		{"vxlan", "stp", "1450"},
+		{"gre", "stp", "1462"},
+		{"gre", "rstp", "1462"},
+	} {
+		step(kind.tunnel+" and "+kind.tree, func(t *testing.T, w *world) {
+			w.write(file(kind.tunnel, kind.tree))
+			w.must("apply", "--yes", slow)
+			t.Log(w.must("verify", slow).stdout)
 			for _, h := range hosts {
-				if datapath := w.on(h, "ovs-appctl dpif/show"); !strings.Contains(datapath, "system@") || strings.Contains(datapath, "netdev@") {
-					t.Errorf("%s does not use the kernel's datapath:\n%s", h, datapath)
+				w.wantDatapath(h, "system", "netdev")
+				if mtu := w.on(h, "cat /sys/class/net/docker0/mtu"); mtu != kind.mtu {
+					t.Errorf("%s: MTU %s, want %s", h, mtu, kind.mtu)
 				}
 			}
 		})
 	}
+
+	step("clocks that jump by a day during an apply do no harm", func(t *testing.T, w *world) {
+		w.write(file("vxlan", "rstp"))
+		apply := w.start("apply", "--yes", slow)
+		for host, jump := range map[string]string{"h2": "+1 day", "h3": "-1 day"} {
+			apply.within(patience, host+": apply Open vSwitch")
+			w.on(host, "date -s '"+jump+"'")
+		}
+		if r := apply.wait(); r.exit != 0 {
+			t.Fatalf("exit status %d\n%s%s", r.exit, r.stdout, r.stderr)
+		}
+		w.must("verify", slow)
+	})
 
 	step("all hosts reboot at once, and the fabric is whole again by itself", func(t *testing.T, w *world) {
 		var all sync.WaitGroup
@@ -77,8 +106,8 @@ hosts:
 			})
 		}
 		all.Wait()
-		w.eventually("the fabric is whole", patience, func() bool { return w.fabric("verify", settle).exit == 0 })
-		if r := w.fabric("plan", "--detailed-exitcode"); r.exit != 0 {
+		w.eventually("the fabric is whole", patience, func() bool { return w.fabric("verify", slow).exit == 0 })
+		if r := w.fabric("plan", "--detailed-exitcode", slow); r.exit != 0 {
 			t.Errorf("a plan has changes after the reboot:\n%s", r.stdout)
 		}
 	})
@@ -89,22 +118,49 @@ hosts:
 		if err := w.lab.PowerCut(t.Context(), "h1"); err != nil {
 			t.Fatal(err)
 		}
-		w.eventually("h2 reaches h3 around the dead root", patience, func() bool { return w.reaches("h2", "c2", address, 1462) })
+		w.eventually("h2 reaches h3 around the dead root", patience, func() bool { return w.reaches("h2", "c2", address, 1450) })
 	})
 
 	step("the root comes back from the power cut", func(t *testing.T, w *world) {
 		if err := w.lab.Start(t.Context(), "h1"); err != nil {
 			t.Fatal(err)
 		}
-		w.eventually("the fabric is whole", patience, func() bool { return w.fabric("verify", settle).exit == 0 })
+		w.eventually("the fabric is whole", patience, func() bool { return w.fabric("verify", slow).exit == 0 })
 	})
 
 	step("destroy takes everything away", func(t *testing.T, w *world) {
-		w.must("destroy", "--yes")
+		w.must("destroy", "--yes", slow)
 		for _, h := range hosts {
 			if bridges := w.on(h, "ovs-vsctl list-br"); bridges != "" {
 				t.Errorf("%s: bridges %q", h, bridges)
 			}
 		}
 	})
+}
+
+// TestMixedKernels has hosts of two kernels, and one without a kernel's
+// datapath, in one fabric.
+func TestMixedKernels(t *testing.T) {
+	patience := patience(t)
+	w := boot(t, "mixed-kernels", "test-kernels", func(s *lab.Spec) error {
+		s.Patience = patience
+		return nil
+	})
+	for host, kernel := range map[string]string{"h1": "6.12.", "h2": "6.1."} {
+		if release := w.on(host, "uname -r"); !strings.HasPrefix(release, kernel) {
+			t.Errorf("%s has kernel %s, want %s…", host, release, kernel)
+		}
+	}
+	step := steps(t, w)
+	was := w.read()
+	for _, tunnel := range []string{"vxlan", "gre"} {
+		step(tunnel, func(t *testing.T, w *world) {
+			w.write(was + "tunnel: {type: " + tunnel + "}\n")
+			w.must("apply", "--yes", slow)
+			t.Log(w.must("verify", "--iperf", slow).stdout)
+			w.wantDatapath("h1", "system", "netdev")
+			w.wantDatapath("h2", "system", "netdev")
+			w.wantDatapath("h3", "netdev", "system")
+		})
+	}
 }
