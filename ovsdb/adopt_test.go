@@ -44,6 +44,20 @@ func TestAHandmadeBridgeIsInTheWayUnlessItIsAdopted(t *testing.T) {
 	}
 }
 
+func TestTheRootOfAHandmadeTreeIsToldWhereItIsToBeAdopted(t *testing.T) {
+	s := ovsdbtest.Start(t)
+	handmade(s)
+	s.Vsctl("wait-until", "bridge", "br0", "status!={}") // alone, it takes itself for the root
+	if root := observe(t, s, toAdopt()).Facts.TreeRoot; root != "stp" {
+		t.Errorf("root of %q, want stp", root)
+	}
+	q := toAdopt()
+	q.Adopt = false
+	if root := observe(t, s, q).Facts.TreeRoot; root != "" {
+		t.Errorf("root of %q without an adoption", root)
+	}
+}
+
 func TestAnotherFabricsBridgeIsNeverAdopted(t *testing.T) {
 	s := ovsdbtest.Start(t)
 	handmade(s)

@@ -67,6 +67,9 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 		return err
 	}
 	o.Facts.NetdevBridges = netdevBridges(have, q.Fabric)
+	if o.Facts.TreeRoot, err = handMadeRoot(have, q); err != nil {
+		return err
+	}
 	if o.State.OVS != nil {
 		_, o.Facts.ForeignPorts = have.divide(have.bridge(), q.Fabric)
 	}

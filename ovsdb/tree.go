@@ -55,6 +55,20 @@ func treeAt(have *snapshot, bridge *vswitch.Bridge, fabric string) (wire.TreeSta
 	return status, nil
 }
 
+// handMadeRoot is the protocol of the tree whose root the bridge is, where it
+// was made by hand and is to be adopted; else "".
+func handMadeRoot(have *snapshot, q plan.Query) (string, error) {
+	bridge := have.bridge()
+	if !q.Adopt || bridge == nil || !have.adoptable(bridge, q.Members) {
+		return "", nil
+	}
+	status, err := treeAt(have, bridge, q.Fabric)
+	if err != nil || status.Bridge != status.Root {
+		return "", err
+	}
+	return status.Protocol, nil
+}
+
 func treePort(have *snapshot, p vswitch.Port, protocol, fabric string) wire.TreePort {
 	port := wire.TreePort{Name: p.Name}
 	if p.ExternalIDs[plan.OwnerKey] == fabric {

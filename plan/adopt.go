@@ -1,9 +1,12 @@
 package plan
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/ovsfabric/fabric/topology"
 )
 
 // OrAdopt ends the cure of an obstacle that an adoption does away with.
@@ -57,4 +60,14 @@ func (o Observation) Adoptable(network netip.Prefix) (pool netip.Prefix, address
 		address = l.Address.Addr()
 	}
 	return pool.Masked(), address
+}
+
+// movedByAdoption warns that the tree moves: a tree made by hand knows nothing
+// of the steps that spare traffic from it.
+func movedByAdoption(was, root string, protocol topology.Protocol) string {
+	outage := "some seconds"
+	if protocol == topology.STP {
+		outage = fmt.Sprintf("up to %d s", outageSTP/1000)
+	}
+	return fmt.Sprintf("%s is the root of the tree that was made by hand, and %s is to be: traffic between hosts stops for %s; with tree.root: %[1]s it stays where it is", was, root, outage)
 }

@@ -2,9 +2,11 @@ package plan_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ovsfabric/fabric/plan"
 )
@@ -81,5 +83,24 @@ func TestTakingKeysOverAloneRestartsNothing(t *testing.T) {
 	theirs.Foreign = true
 	if plan.RestartsDocker(&theirs, &ours) {
 		t.Error("dockerd is restarted, and would run as it does")
+	}
+}
+
+func TestAnAdoptionThatMovesTheRootSaysWhatItCostsAndHowToKeepIt(t *testing.T) {
+	for _, tc := range []struct {
+		name, tree, live string
+		want             []string
+	}{
+		{"another root", "protocol: stp, root: h1", "stp", []string{
+			"h2 is the root of the tree that was made by hand, and h1 is to be: traffic between hosts stops for up to 50 s; with tree.root: h2 it stays where it is",
+		}},
+		{"the same root", "protocol: stp, root: h2", "stp", nil},
+		{"another protocol, whose tree is another anyway", "protocol: rstp, root: h1", "stp", nil},
+	} {
+		in := input(t, strings.Replace(threeHosts, "root: h1, backup: h2", tc.tree, 1))
+		in.Observed = map[string]plan.Observation{"h2": {State: plan.HostState{OVS: byHand("vxlan")}, Facts: plan.Facts{TreeRoot: tc.live}}}
+		if diff := cmp.Diff(tc.want, makePlan(t, in).Warnings, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", tc.name, diff)
+		}
 	}
 }

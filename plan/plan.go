@@ -118,6 +118,9 @@ func New(in Input) (*Plan, error) {
 		for _, place := range o.Facts.AlsoMadeBy {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%s: %s makes one of the fabric's bridges at boot too: take that out, or a reboot mixes both set-ups", h.Name, place))
 		}
+		if root := p.Tree.Root; o.Facts.TreeRoot == p.Protocol && h.Name != root {
+			p.Warnings = append(p.Warnings, movedByAdoption(h.Name, root, t.Tree.Protocol))
+		}
 		if o.Facts.Interrupted {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%s: an apply was cut off here, so it may look half done; fabric apply takes it back first", h.Name))
 		}

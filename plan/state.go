@@ -149,6 +149,7 @@ type Facts struct {
 	Networks      []Network   `json:"networks,omitempty"`     // Docker's, the default bridge left out
 	Routes        []Route     `json:"routes,omitempty"`       // IPv4 main table, the fabric's own and the default left out
 	Underlay      []Path      `json:"underlay,omitempty"`     // one for each peer asked for
+	TreeRoot      string      `json:"tree_root,omitempty"`    // STP or RSTP where the bridge is to be adopted and the root of that tree
 	AlsoMadeBy    []string    `json:"also_made_by,omitempty"` // FILE:LINE of others that make one of the fabric's bridges at boot
 }
 
