@@ -40,9 +40,8 @@ var handMade = map[string]byHand{
 	},
 }
 
-func (w *world) makeByHand(host string) {
+func (w *world) makeByHand(host string, hand byHand) {
 	w.t.Helper()
-	hand := handMade[host]
 	var ports strings.Builder
 	for i, peer := range hand.peers {
 		fmt.Fprintf(&ports, " -- add-port br0 gre%d -- set interface gre%[1]d type=gre options:remote_ip=%s -- set port gre%[1]d external_ids:who=me", i+1, peer)
@@ -100,7 +99,7 @@ func TestAdoption(t *testing.T) {
 	w.write(handMadeFile)
 	hosts := slices.Sorted(maps.Keys(handMade))
 	for _, h := range hosts {
-		w.makeByHand(h)
+		w.makeByHand(h, handMade[h])
 	}
 	for _, h := range hosts {
 		w.importImage(h)
@@ -208,4 +207,52 @@ func TestAdoption(t *testing.T) {
 			t.Errorf("daemon.json: %s", got)
 		}
 	})
+}
+
+// TestAdoptionOfATree is hosts whose tree is what the file wants already.
+func TestAdoptionOfATree(t *testing.T) {
+	t.Parallel()
+	w := boot(t, "three-hosts", "test-adoption-tree")
+	hosts := slices.Sorted(maps.Keys(handMade))
+	for i, h := range hosts {
+		address, pool := fmt.Sprintf("172.17.%d.1", 64*(i+1)), fmt.Sprintf("172.17.%d.0/18", 64*(i+1))
+		w.makeByHand(h, byHand{address, handMade[h].peers, fmt.Sprintf(
+			`mkdir -p /etc/docker && printf '{"bip": "%s/16", "fixed-cidr": "%s", "mtu": 1462}' > /etc/docker/daemon.json`, address, pool)})
+	}
+	var root string
+	w.eventually("the tree that was made by hand stands", 2*time.Minute, func() bool {
+		var roots []string
+		for _, h := range hosts {
+			if w.try(h, `test "$(ovs-vsctl get bridge br0 status:stp_bridge_id)" = "$(ovs-vsctl get bridge br0 status:stp_designated_root)"`).exit == 0 {
+				roots = append(roots, h)
+			}
+		}
+		root = strings.Join(roots, "")
+		return len(roots) == 1 && w.try("h1", "ping -c 1 -W 1 172.17.128.1 && ping -c 1 -W 1 172.17.192.1").exit == 0 &&
+			w.try("h2", "ping -c 1 -W 1 172.17.192.1").exit == 0
+	})
+	other := map[string]string{"h1": "h2", "h2": "h3", "h3": "h1"}[root]
+	file := func(root, backup string) string {
+		return strings.Replace(handMadeFile, "root: h1, backup: h2", fmt.Sprintf("protocol: stp, root: %s, backup: %s", root, backup), 1)
+	}
+	moves := root + " is the root of the tree that was made by hand, and "
+
+	w.write(file(other, root))
+	if out := w.must("plan", "--adopt").stdout; !strings.Contains(out, moves+other+" is to be") {
+		t.Errorf("the plan does not say that the root moves:\n%s", out)
+	}
+	w.write(file(root, other))
+	if out := w.must("plan", "--adopt").stdout; strings.Contains(out, moves) {
+		t.Errorf("the plan says that the root moves:\n%s", out)
+	}
+	from, to := "h1", "172.17.128.1"
+	pings := w.pingThroughout(from, to)
+	w.must("apply", "--adopt", "--yes")
+	// A port that has to listen and learn takes twice 15 s (802.1D-1998 8.10.2).
+	if out := pings.end(from); out > 15*time.Second {
+		t.Errorf("%s did not reach %s for %s: a port was made anew", from, to, out)
+	} else {
+		t.Logf("the longest outage between two hosts: %s", out)
+	}
+	w.must("verify")
 }
