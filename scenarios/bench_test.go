@@ -41,15 +41,9 @@ func BenchmarkFirstApply(b *testing.B) {
 func BenchmarkTwentyHosts(b *testing.B) {
 	const n = 20
 	allowHosts(b, n)
-	spec, file := "underlay: 192.0.2.0/24\nhosts:\n", "version: 1\nname: demo\nnetwork: 172.17.0.0/16\nssh: {user: ops}\nhosts:\n"
-	var hosts []string
-	for i := range n {
-		hosts = append(hosts, fmt.Sprintf("h%d", i+1))
-		line := fmt.Sprintf("  h%d: {address: 192.0.2.%d}\n", i+1, i+11)
-		spec, file = spec+line, file+line
-	}
-	w := boot(b, scenario(b, spec, file), "bench-twenty")
-	w.write(file)
+	hosts, lines := numbered(n, "")
+	w := boot(b, scenario(b, "underlay: 192.0.2.0/24\nhosts:\n"+lines,
+		"version: 1\nname: demo\nnetwork: 172.17.0.0/16\nssh: {user: ops}\nhosts:\n"+lines), "bench-twenty")
 	const restart = `for h; do ssh "ops@$h" sudo systemctl restart docker & done; wait`
 	var applied, restarted time.Duration
 	b.ResetTimer()

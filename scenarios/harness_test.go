@@ -131,6 +131,16 @@ func scenario(t testing.TB, lab, fabric string) string {
 	return dir
 }
 
+// numbered are the hosts h1 to hN, as files list them: all have what more says.
+func numbered(n int, more string) (names []string, lines string) {
+	for i := range n {
+		name := fmt.Sprintf("h%d", i+1)
+		names = append(names, name)
+		lines += fmt.Sprintf("  %s: {address: 192.0.2.%d%s}\n", name, i+11, more)
+	}
+	return names, lines
+}
+
 // tunnels logs what the switches of a failed test's hosts know of their
 // tunnels.
 func tunnels(ctx context.Context, t testing.TB, l *lab.Lab) {

@@ -58,14 +58,12 @@ const peersMTU = 1450
 // Debian's Ansible can use there.
 func bootContest(t *testing.T, way way, hosts int) *contest {
 	t.Helper()
-	c := &contest{way: way, dir: t.TempDir()}
-	spec := "underlay: 192.0.2.0/24\nhosts:\n"
-	for i := range hosts {
-		c.hosts = append(c.hosts, fmt.Sprintf("h%d", i+1))
-		spec += fmt.Sprintf("  h%d: {address: 192.0.2.%d, release: bookworm}\n", i+1, 11+i)
-	}
+	names, lines := numbered(hosts, ", release: bookworm")
 	allowHosts(t, hosts)
-	c.world = boot(t, scenario(t, spec, ""), "peers-"+way.name)
+	c := &contest{
+		way: way, dir: t.TempDir(), hosts: names,
+		world: boot(t, scenario(t, "underlay: 192.0.2.0/24\nhosts:\n"+lines, ""), "peers-"+way.name),
+	}
 	c.datapath = "system"
 	if c.try("h1", "ovs-vsctl get bridge br-ul datapath_type").exit == 0 { // see docs/architecture.md, Lab
 		c.datapath = "netdev"
