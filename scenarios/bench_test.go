@@ -49,9 +49,9 @@ func BenchmarkTwentyHosts(b *testing.B) {
 	b.ResetTimer()
 	for range b.N {
 		start := time.Now()
-		w.must("apply", "--yes", "--settle=2m") // twenty switches share two cores
+		w.must("apply", "--yes", crowded)
 		applied += time.Since(start)
-		w.must("destroy", "--yes")
+		w.must("destroy", "--yes", crowded)
 		start = time.Now()
 		if r := runCommand(b, w.lab.Ctl(b.Context(), append([]string{"sh", "-c", restart, "sh"}, hosts...)...)); r.exit != 0 {
 			b.Fatal(r.stderr)

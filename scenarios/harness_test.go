@@ -131,6 +131,9 @@ func scenario(t testing.TB, lab, fabric string) string {
 	return dir
 }
 
+// crowded is for many hosts on one machine.
+const crowded = "--timeout-multiplier=6"
+
 // numbered are the hosts h1 to hN, as files list them: all have what more says.
 func numbered(n int, more string) (names []string, lines string) {
 	for i := range n {

@@ -27,7 +27,7 @@ type way struct {
 
 // ways are fabric, and what there is in bench to make the same network with.
 var ways = []way{
-	{"fabric", func(c *contest, _ []member) *exec.Cmd { return c.command("apply", "--yes") }},
+	{"fabric", func(c *contest, _ []member) *exec.Cmd { return c.command("apply", "--yes", crowded) }},
 	{"playbook", (*contest).playbook},
 	{"script", (*contest).script},
 }
