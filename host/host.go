@@ -241,7 +241,7 @@ func (h *Host) finish(ctx context.Context) error {
 const disarmTimeout = 30 * time.Second
 
 // disarm takes the guard away. What it leaves changes nothing on the host,
-// and goes with the next apply, or by the guard itself.
+// and goes with the next boot or apply, or by the guard itself.
 func (h *Host) disarm(ctx context.Context) {
 	ctx, cancel := patience.TimeoutAfter(ctx, disarmTimeout)
 	defer cancel()

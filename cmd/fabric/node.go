@@ -53,9 +53,12 @@ to it on standard input and output; started by hand it does nothing.`,
 	c.AddCommand(
 		&cobra.Command{
 			Use:   "restore",
-			Short: "Make the links again after a boot",
+			Short: "Make the links again after a boot, and take away what a power cut left",
 			Args:  noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
+				if err := boot.NewGuard("", false).Sweep(); err != nil { // dockerd waits for the links, not for this
+					unitLog(cmd.ErrOrStderr()).Warn("what guarded an apply cannot be taken away", "error", err)
+				}
 				return link.Restore(cmd.Context(), templates.HostFile)
 			},
 		},

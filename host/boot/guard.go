@@ -58,10 +58,8 @@ func (g *Guard) Arm(ctx context.Context) error {
 
 // Install puts the guard in place and starts it.
 func (g *Guard) Install(ctx context.Context) error {
-	for _, unit := range []string{templates.WatchUnit, templates.RecoverUnit} {
-		if _, err := readFile(g.at(unitPath(unit))); errors.Is(err, errForeign) {
-			return fmt.Errorf("%s: %w: move it away", unitPath(unit), errForeign)
-		}
+	if err := g.own(); err != nil {
+		return err
 	}
 	if err := g.installProgram(); err != nil {
 		return err
@@ -78,6 +76,16 @@ func (g *Guard) Install(ctx context.Context) error {
 	for _, args := range [][]string{{"daemon-reload"}, {"restart", templates.WatchUnit}} {
 		if _, err := g.run(ctx, "systemctl", args...); err != nil {
 			return fmt.Errorf("systemd did not do it; `journalctl -u %s` may tell why: %w", templates.WatchUnit, err)
+		}
+	}
+	return nil
+}
+
+// own is an error where a unit is somebody else's.
+func (g *Guard) own() error {
+	for _, unit := range []string{templates.WatchUnit, templates.RecoverUnit} {
+		if _, err := readFile(g.at(unitPath(unit))); errors.Is(err, errForeign) {
+			return fmt.Errorf("%s: %w: move it away", unitPath(unit), errForeign)
 		}
 	}
 	return nil
@@ -124,9 +132,37 @@ func (g *Guard) enable(unit string) error {
 	return file.SyncDir(g.at(wants))
 }
 
-// Disarm takes the guard away: the program after what runs it. If it is cut
-// off, the watch, which still runs, does it again.
+// Disarm takes the guard away. If it is cut off, the watch, which still runs,
+// does it again, or Sweep does after a boot that does not start it any more.
 func (g *Guard) Disarm(ctx context.Context) error {
+	if err := g.remove(); err != nil {
+		return err
+	}
+	if !g.watch {
+		// The unit may have ended, or never have been started.
+		if _, err := g.run(ctx, "systemctl", "stop", templates.WatchUnit); err != nil && g.watching(ctx) {
+			return err
+		}
+	}
+	_, err := g.run(ctx, "systemctl", "daemon-reload")
+	return err
+}
+
+// Sweep takes away what a power cut left of a guard that nothing starts. It is
+// for a boot, in which nobody arms one.
+func (g *Guard) Sweep() error {
+	_, err := os.Lstat(g.at(wantsLink(templates.WatchUnit)))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err // there, and the watch sees to it; or unknown
+	}
+	if g.own() != nil {
+		return nil // nothing of a guard
+	}
+	return g.remove()
+}
+
+// remove removes the guard's files: the program after what runs it.
+func (g *Guard) remove() error {
 	var errs []error
 	for _, path := range []string{
 		wantsLink(templates.RecoverUnit), unitPath(templates.RecoverUnit),
@@ -141,17 +177,7 @@ func (g *Guard) Disarm(ctx context.Context) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	if !g.watch {
-		// The unit may have ended, or never have been started.
-		if _, err := g.run(ctx, "systemctl", "stop", templates.WatchUnit); err != nil && g.watching(ctx) {
-			return err
-		}
-	}
-	_, err = g.run(ctx, "systemctl", "daemon-reload")
-	return err
+	return errors.Join(errs...)
 }
 
 // watching tells whether the watch runs.

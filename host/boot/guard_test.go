@@ -166,3 +166,45 @@ func TestAUnitOfSomebodyElseIsNeverReplacedByTheGuard(t *testing.T) {
 		})
 	}
 }
+
+func TestAUnitOfSomebodyElseIsNotTakenForWhatIsLeftOfAGuard(t *testing.T) {
+	g, h := newGuard(t, false)
+	h.put(t, unitPath(templates.WatchUnit), "[Unit]\n")
+	before := h.tree(t)
+	if err := g.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, h.tree(t)); diff != "" {
+		t.Errorf("files (-before +after):\n%s", diff)
+	}
+}
+
+func TestAfterABootWhatNothingStartsOfAGuardIsTakenAway(t *testing.T) {
+	g, h := newGuard(t, false)
+	before := h.tree(t)
+	install(t, g)
+	armed := h.tree(t)
+	if err := g.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(armed, h.tree(t)); diff != "" {
+		t.Errorf("a guard that the boot starts (-before +after):\n%s", diff)
+	}
+	for _, cutAfter := range [][]string{
+		{wantsLink(templates.RecoverUnit), unitPath(templates.RecoverUnit), wantsLink(templates.WatchUnit)},
+		{wantsLink(templates.RecoverUnit), unitPath(templates.RecoverUnit), wantsLink(templates.WatchUnit), unitPath(templates.WatchUnit)},
+	} {
+		install(t, g)
+		for _, path := range cutAfter {
+			if err := os.Remove(h.at(path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := g.Sweep(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(before, h.tree(t)); diff != "" {
+			t.Errorf("power cut after %s (-before +after):\n%s", cutAfter[len(cutAfter)-1], diff)
+		}
+	}
+}
