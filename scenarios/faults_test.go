@@ -48,6 +48,7 @@ const (
 	atWritten   = "the journal is there"
 	atSettle    = "the host waits for its confirmation" // or for the next step
 	atConfirmed = "the journal is gone"
+	atDisarm    = "the guard is half gone"
 	atEnd       = "the command has ended"
 )
 
@@ -98,7 +99,7 @@ var faultCases = slices.Concat(
 	each("change", powerCut, asBefore, atStop, atSwitch, atSettle),
 	each("change", powerCut, asBefore, afterStop(atBoot, atDocker, atSettle)...),
 	each("destroy", powerCut, asBefore, atLinks, atDocker, atCheck),
-	each("first", powerCut, asWanted, atConfirmed, atEnd),
+	each("first", powerCut, asWanted, atConfirmed, atDisarm, atEnd),
 	each("first", reboot, asBefore, atStop, atDocker, atSettle),
 	each("change", reboot, asBefore, afterStop(atDocker)...),
 	each("first", killWatch, asBefore, atLinks, atSettle),

@@ -48,7 +48,7 @@ func (l *lane) begin(args []string, at string) *strike {
 	l.t.Helper()
 	s := &strike{l: l, ended: make(chan struct{}), reached: make(chan struct{})}
 	switch at {
-	case atGuard, atWritten, atConfirmed, atEnd:
+	case atGuard, atWritten, atConfirmed, atDisarm, atEnd:
 	case atPlan:
 		s.moment = "[y/N]"
 		args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--yes" })
@@ -79,10 +79,14 @@ func (l *lane) begin(args []string, at string) *strike {
 		go s.watchFile("/usr/local/lib/fabric/recover", true)
 	case atWritten:
 		go s.watchFile("/var/lib/fabric/journal.json", true)
-	case atConfirmed:
+	case atConfirmed, atDisarm:
+		gone := map[string]string{
+			atConfirmed: "/var/lib/fabric/journal.json",
+			atDisarm:    "/etc/systemd/system/multi-user.target.wants/fabric-watch.service",
+		}[at]
 		go func() {
 			if s.waitFile("/var/lib/fabric/journal.json", true) {
-				s.watchFile("/var/lib/fabric/journal.json", false)
+				s.watchFile(gone, false)
 			}
 		}()
 	}
