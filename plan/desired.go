@@ -41,10 +41,6 @@ func maxAge(worstDepth int) int {
 	return defaultMaxAge
 }
 
-// bfdInterval is how often BFD sends, in milliseconds. A tunnel counts as
-// down after three of them, before RSTP would have missed its first hello.
-const bfdInterval = 100
-
 // bridgeMAC is the locally administered address that identifies a host's
 // bridge: in the spanning tree, and as the address of the bridge itself.
 // Fabrics of different names differ in it even where they share a wire.
@@ -249,7 +245,7 @@ func (n *network) port(host, peer string, cost uint32) Port {
 		protocol + "-path-cost": pathCost,
 	}
 	if t.Tree.Protocol == topology.RSTP { // classic STP in Open vSwitch follows the carrier only, never BFD
-		interval := strconv.Itoa(bfdInterval)
+		interval := strconv.Itoa(t.Tree.BFD)
 		p.BFD = map[string]string{"enable": "true", "min_rx": interval, "min_tx": interval}
 	}
 	if t.Tunnel.HasKey {

@@ -29,7 +29,7 @@ func (p *Plan) Fail(failures ...topology.Failure) Outcome {
 func (p *Plan) outcome(l topology.Loss, failures ...topology.Failure) Outcome {
 	o := Outcome{
 		Root: l.Root, CutOff: l.CutOff, Diameter: l.Diameter,
-		Rerouted: l.Rerouted, OutageMS: outage(topology.Protocol(p.Protocol), l.Hops, maxAge(p.Checked.WorstDepth), l.Circulates),
+		Rerouted: l.Rerouted, OutageMS: p.outage(l.Hops, maxAge(p.Checked.WorstDepth), l.Circulates),
 	}
 	for _, f := range failures {
 		o.Failures = append(o.Failures, f.String())
@@ -80,16 +80,16 @@ const handshake = 50
 //   - STP: a tunnel has no carrier to lose, so that what a port knows of the root has to become defaultMaxAge old (802.1D-1998 8.7.4)
 //     before another port is chosen, and that one listens and learns, forwardDelay each, before it forwards (8.7.5):
 //     defaultMaxAge + 2 × forwardDelay.
-func outage(protocol topology.Protocol, hops, age int, circulates bool) int {
+func (p *Plan) outage(hops, age int, circulates bool) int {
 	switch {
 	case hops == 0 && !circulates:
 		return 0
-	case protocol == topology.STP:
+	case p.Protocol == string(topology.STP):
 		return outageSTP
 	case circulates:
 		return 3*age*1000 + 3*hello
 	}
-	return bfdMultiple*bfdInterval + hops*handshake
+	return bfdMultiple*p.bfd + hops*handshake
 }
 
 const outageSTP = defaultMaxAge*1000 + 2*forwardDelay

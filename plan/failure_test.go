@@ -71,6 +71,17 @@ func TestALostRootTakesLongerWhereALoopRemains(t *testing.T) {
 	}
 }
 
+func TestBFDThatIsSlowerFindsAFailureLater(t *testing.T) {
+	p := makePlan(t, input(t, strings.Replace(threeHosts, "tree: {", "tree: {bfd: 1000, ", 1)))
+	if got, want := fail(t, p, "host:h1").OutageMS, 3*1000+50; got != want {
+		t.Errorf("%d ms, want %d", got, want)
+	}
+	want := map[string]string{"enable": "true", "min_rx": "1000", "min_tx": "1000"}
+	if diff := cmp.Diff(want, p.Hosts[0].Desired.OVS.Ports[0].BFD); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestAnOutcomeTellsWhatIsLeft(t *testing.T) {
 	p := makePlan(t, input(t, fork))
 	got := fail(t, p, "host:h1", "link:h4-h5")

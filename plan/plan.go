@@ -27,6 +27,7 @@ type Plan struct {
 	Network  netip.Prefix     `json:"network"`
 	Graph    *topology.Graph  `json:"graph"`
 	Protocol string           `json:"protocol"`
+	bfd      int              // milliseconds between its packets
 	Tree     *topology.Tree   `json:"tree"`
 	Checked  topology.Checked `json:"checked"` // what a loss makes of the tree
 	MTU      MTU              `json:"mtu"`
@@ -85,7 +86,7 @@ func New(in Input) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{
-		Fabric: t.Name, Network: t.Network, Graph: n.graph, Protocol: string(t.Tree.Protocol),
+		Fabric: t.Name, Network: t.Network, Graph: n.graph, Protocol: string(t.Tree.Protocol), bfd: t.Tree.BFD,
 		Tree: n.tree, Checked: n.checked, MTU: mtu, Warnings: slices.Clone(n.graph.Warnings),
 	}
 	shared := templates.Boot(templates.BootParams{Switch: BridgeName})

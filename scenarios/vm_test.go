@@ -46,19 +46,20 @@ func TestVirtualMachines(t *testing.T) {
 		return s.SetDriver(lab.QEMU)
 	})
 	hosts := []string{"h1", "h2", "h3"}
+	trees := map[string]string{"rstp": "bfd: 1000", "stp": "protocol: stp"} // emulated, they cannot send every 100 ms
 	file := func(tunnel, tree string) string {
 		return fmt.Sprintf(`
 version: 1
 name: demo
 network: 172.17.0.0/16
 tunnel: {type: %s}
-tree: {protocol: %s}
+tree: {%s}
 ssh: {user: ops}
 hosts:
   h1: {address: 192.0.2.11}
   h2: {address: 192.0.2.12}
   h3: {address: 192.0.2.13}
-`, tunnel, tree)
+`, tunnel, trees[tree])
 	}
 	step := steps(t, w)
 

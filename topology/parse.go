@@ -167,8 +167,13 @@ func (r *reader) tunnel(v value) Tunnel {
 }
 
 func (r *reader) tree(v value) TreeSpec {
-	f := r.fields(v, "protocol", "root", "backup")
-	t := TreeSpec{Protocol: oneOf(r, f["protocol"], RSTP, STP)}
+	f := r.fields(v, "protocol", "root", "backup", "bfd")
+	// Three in a row are lost before RSTP would have missed its first hello.
+	const every = 100
+	t := TreeSpec{Protocol: oneOf(r, f["protocol"], RSTP, STP), BFD: r.integer(f["bfd"], 50, 10_000, every)}
+	if t.Protocol == STP && f["bfd"].given() {
+		r.report(f["bfd"].path, "STP in Open vSwitch does not follow BFD", "remove it, or take rstp")
+	}
 	t.Root, _ = r.text(f["root"])
 	t.Backup, _ = r.text(f["backup"])
 	return t

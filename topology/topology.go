@@ -118,6 +118,7 @@ func (t Tunnel) Overhead(ipv6 bool) int {
 type TreeSpec struct {
 	Protocol     Protocol
 	Root, Backup string
+	BFD          int // milliseconds between packets of BFD on each tunnel; for RSTP, which follows it
 }
 
 // GraphSpec is what the file says about the graph. Degree 0 is the strategy's own choice.

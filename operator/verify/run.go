@@ -187,7 +187,7 @@ func (r *runner) underlay(ctx context.Context) error {
 
 func (r *runner) sizes(ctx context.Context) (err error) {
 	r.progress("trying packets of %d and %d bytes", r.exp.MTU, r.exp.MTU+1)
-	err = r.settle(ctx, r.flapDeadline(), CheckMTU, func(ctx context.Context) (err error) {
+	err = r.settle(ctx, r.flapDeadline(ctx), CheckMTU, func(ctx context.Context) (err error) {
 		r.res.Pings.Full, err = r.pings(ctx, CheckMTU, r.hostPing(ctx, r.exp.MTU, true, sizeCount))
 		return err
 	})
@@ -199,8 +199,8 @@ func (r *runner) sizes(ctx context.Context) (err error) {
 }
 
 // flapDeadline is until when a probe at full size is repeated.
-func (r *runner) flapDeadline() time.Time {
-	return time.Now().Add(min(r.opts.Settle, flapTime))
+func (r *runner) flapDeadline(ctx context.Context) time.Time {
+	return time.Now().Add(min(r.opts.Settle, patience.Stretch(ctx, flapTime)))
 }
 
 // pings sends a ping request to each host and collects the results.

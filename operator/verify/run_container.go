@@ -33,7 +33,7 @@ func (r *runner) containers(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	deadline := r.flapDeadline()
+	deadline := r.flapDeadline(ctx)
 	for _, a := range answers {
 		if a.err == nil && a.result.ContainerStart == nil {
 			a.err = errNoAnswer
