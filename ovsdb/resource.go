@@ -11,6 +11,7 @@ import (
 
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
+	"github.com/ovsfabric/fabric/host/kmod"
 	"github.com/ovsfabric/fabric/host/wire"
 	"github.com/ovsfabric/fabric/ovsdb/vswitch"
 	"github.com/ovsfabric/fabric/plan"
@@ -63,7 +64,16 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 	}
 	o.State.OVS = state(have, q.Fabric)
 	o.Facts.OVSVersion = version(have)
-	if o.Facts.DatapathTypes, err = datapathTypes(have); err != nil {
+	inKernel, err := kernelHasDatapath()
+	if err != nil {
+		return err
+	}
+	o.Facts.DatapathTypes = datapathTypes(have, inKernel)
+	kernel, err := kmod.Running()
+	if err != nil {
+		return err
+	}
+	if o.Facts.KernelLacks, err = kernel.Obstacles(inKernel, q.Tunnel); err != nil {
 		return err
 	}
 	o.Facts.NetdevBridges = netdevBridges(have, q.Fabric)
@@ -86,10 +96,7 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 		return err
 	}
 	if !running {
-		o.Obstacles = append(o.Obstacles, plan.Obstacle{
-			What: "ovs-vswitchd is not running, though ovsdb-server is",
-			Cure: "systemctl restart openvswitch-switch",
-		})
+		o.Obstacles = append(o.Obstacles, notRunning(inKernel, o.Facts.KernelLacks))
 	}
 	return nil
 }

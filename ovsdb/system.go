@@ -66,21 +66,40 @@ func switchRuns(path string) (bool, error) {
 	return lock.Type != unix.F_UNLCK, nil
 }
 
+// kernelHasDatapath asks the kernel for Open vSwitch's datapath, which makes
+// it load the module if it has one.
+func kernelHasDatapath() (bool, error) {
+	_, err := netlink.GenlFamilyGet("ovs_datapath")
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("asking for the kernel's Open vSwitch datapath: %w", err)
+	}
+	return true, nil
+}
+
 // datapathTypes returns the datapaths that work on this host, sorted. What
 // ovs-vswitchd reports is what it was built with: "system" is there without
 // the kernel module as well.
-func datapathTypes(have *snapshot) ([]string, error) {
+func datapathTypes(have *snapshot, inKernel bool) []string {
 	types := append([]string{}, have.root.DatapathTypes...)
 	slices.Sort(types)
-	// Asking for the family makes the kernel load the module if it has one.
-	_, err := netlink.GenlFamilyGet("ovs_datapath")
-	if errors.Is(err, unix.ENOENT) {
-		return slices.DeleteFunc(types, func(t string) bool { return t == "system" }), nil
+	return slices.DeleteFunc(types, func(t string) bool { return t == "system" && !inKernel })
+}
+
+// notRunning is an ovs-vswitchd that does not run. The service does not start
+// it where it cannot load Open vSwitch's module, but on a kernel that can load
+// none (insert_kmods_if_required in utilities/ovs-kmod-ctl.in).
+func notRunning(inKernel bool, lacks []plan.Obstacle) plan.Obstacle {
+	o := plan.Obstacle{
+		What: "ovs-vswitchd is not running, though ovsdb-server is",
+		Cure: "systemctl restart openvswitch-switch",
 	}
-	if err != nil {
-		return nil, fmt.Errorf("asking for the kernel's Open vSwitch datapath: %w", err)
+	if !inKernel && len(lacks) > 0 {
+		o.Cure += fmt.Sprintf("; where that fails: %s: %s", lacks[0].What, lacks[0].Cure)
 	}
-	return types, nil
+	return o
 }
 
 // devices returns the network device in the way of a bridge that is not

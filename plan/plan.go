@@ -273,7 +273,7 @@ func Queries(t *topology.Topology, graph *topology.Graph) func(host string) Quer
 	return func(host string) Query {
 		return Query{
 			Fabric: t.Name, DockerBridge: t.Docker.Bridge, Network: t.Network,
-			TunnelPort: t.Tunnel.Port, Peers: peers[host], Members: members,
+			Tunnel: string(t.Tunnel.Type), TunnelPort: t.Tunnel.Port, Peers: peers[host], Members: members,
 		}
 	}
 }
@@ -358,7 +358,7 @@ func chooseDatapath(wanted topology.Datapath, supported []string) string {
 	switch {
 	case wanted != topology.DatapathAuto:
 		return string(wanted)
-	case supported == nil || slices.Contains(supported, string(topology.DatapathSystem)):
+	case len(supported) == 0 || slices.Contains(supported, string(topology.DatapathSystem)): // an ovs-vswitchd that never ran names none
 		return string(topology.DatapathSystem)
 	default:
 		return string(topology.DatapathNetdev)
@@ -368,24 +368,33 @@ func chooseDatapath(wanted topology.Datapath, supported []string) string {
 // datapathObstacles tells why tunnels could not carry anything on the
 // chosen datapath.
 func datapathObstacles(datapath string, f Facts) []Obstacle {
-	if len(f.DatapathTypes) > 0 && !slices.Contains(f.DatapathTypes, datapath) {
-		return []Obstacle{{
-			What: fmt.Sprintf("Open vSwitch has no %q datapath here, only %s", datapath, strings.Join(f.DatapathTypes, ", ")),
-			Cure: "load the openvswitch kernel module (modprobe openvswitch), or set datapath: auto",
-		}}
-	}
 	if datapath != string(topology.DatapathNetdev) {
+		if len(f.KernelLacks) > 0 {
+			return f.KernelLacks
+		}
+		if len(f.DatapathTypes) > 0 && !slices.Contains(f.DatapathTypes, datapath) {
+			return []Obstacle{{
+				What: fmt.Sprintf("Open vSwitch has no %q datapath here, only %s", datapath, strings.Join(f.DatapathTypes, ", ")),
+				Cure: "use an Open vSwitch that is built with it, such as the package openvswitch-switch, or set datapath: auto",
+			}}
+		}
 		return nil
 	}
 	// The userspace datapath hands encapsulated packets to another bridge
 	// of its own, never to the kernel's network stack.
 	for _, path := range f.Underlay {
-		if path.Device != "" && !slices.Contains(f.NetdevBridges, path.Device) {
-			return []Obstacle{{
-				What: fmt.Sprintf("packets to %s leave by %s, which is no Open vSwitch bridge: the userspace datapath cannot send tunnels there", path.Peer, path.Device),
-				Cure: "load the openvswitch kernel module, or put the network card and its address on a bridge with datapath_type=netdev",
-			}}
+		if path.Device == "" || slices.Contains(f.NetdevBridges, path.Device) {
+			continue
 		}
+		o := Obstacle{
+			What: fmt.Sprintf("packets to %s leave by %s, which is no Open vSwitch bridge: the userspace datapath cannot send tunnels there", path.Peer, path.Device),
+			Cure: "set datapath: system, or put the network card and its address on a bridge with datapath_type=netdev",
+		}
+		if len(f.KernelLacks) > 0 {
+			o.What += fmt.Sprintf("; and the kernel's cannot be used: %s", f.KernelLacks[0].What)
+			o.Cure = fmt.Sprintf("%s; or put the network card and its address on a bridge with datapath_type=netdev", f.KernelLacks[0].Cure)
+		}
+		return []Obstacle{o}
 	}
 	return nil
 }

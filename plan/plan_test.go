@@ -200,11 +200,44 @@ func TestTheUserspaceDatapathNeedsABridgeUnderTheTunnels(t *testing.T) {
 	}
 }
 
-func TestADatapathThatTheHostLacksIsAnObstacle(t *testing.T) {
+func TestWithoutTheKernelsDatapathTheCureIsTheKernels(t *testing.T) {
+	in := input(t, threeHosts)
+	in.Observed = map[string]plan.Observation{"h1": {Facts: plan.Facts{
+		DatapathTypes: []string{"netdev"},
+		KernelLacks:   []plan.Obstacle{{What: "openvswitch is not installed", Cure: "apt-get install it"}},
+		Underlay:      []plan.Path{{Peer: netip.MustParseAddr("192.0.2.12"), Device: "eth0", MTU: 1500}},
+	}}}
+	got := makePlan(t, in).Hosts[0].Obstacles
+	if len(got) != 1 || !strings.Contains(got[0].What, "openvswitch is not installed") || !strings.Contains(got[0].Cure, "apt-get install it; or put") {
+		t.Errorf("obstacles %v, want one that names the module and its package", got)
+	}
+}
+
+func TestWhatTheKernelsDatapathLacksIsAnObstacleToIt(t *testing.T) {
+	lacks := []plan.Obstacle{{What: "vxlan is blacklisted", Cure: "take that out"}}
+	for _, tc := range []struct {
+		datapath string
+		types    []string
+		want     []plan.Obstacle
+	}{
+		{"system", []string{"netdev"}, lacks},
+		{"auto", []string{"netdev", "system"}, lacks},
+		{"auto", []string{}, lacks},
+		{"netdev", []string{"netdev", "system"}, nil},
+	} {
+		in := input(t, threeHosts+"datapath: "+tc.datapath+"\n")
+		in.Observed = map[string]plan.Observation{"h1": {Facts: plan.Facts{DatapathTypes: tc.types, KernelLacks: lacks}}}
+		if diff := cmp.Diff(tc.want, makePlan(t, in).Hosts[0].Obstacles); diff != "" {
+			t.Errorf("%s of %v (-want +got):\n%s", tc.datapath, tc.types, diff)
+		}
+	}
+}
+
+func TestAnOpenvSwitchBuiltWithoutADatapathIsAnObstacle(t *testing.T) {
 	in := input(t, threeHosts+"datapath: system\n")
 	in.Observed = map[string]plan.Observation{"h1": {Facts: plan.Facts{DatapathTypes: []string{"netdev"}}}}
 	got := makePlan(t, in).Hosts[0].Obstacles
-	if len(got) != 1 || !strings.Contains(got[0].Cure, "modprobe openvswitch") {
+	if len(got) != 1 || !strings.Contains(got[0].Cure, "datapath: auto") {
 		t.Errorf("obstacles %v", got)
 	}
 }

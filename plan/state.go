@@ -118,6 +118,7 @@ type Query struct {
 	DockerBridge string       `json:"docker_bridge"`
 	Network      netip.Prefix `json:"network"`
 	Peers        []netip.Addr `json:"peers"`       // underlay addresses of the other hosts
+	Tunnel       string       `json:"tunnel"`      // Port.Type of the tunnels
 	TunnelPort   uint16       `json:"tunnel_port"` // UDP; 0 for GRE
 	Members      []netip.Addr `json:"members"`     // underlay addresses of all hosts of the fabric
 	// Adopt takes what somebody made by hand for the same purpose as the
@@ -140,6 +141,7 @@ type Facts struct {
 	Arch          string      `json:"arch"` // as Go names it
 	OVSVersion    string      `json:"ovs_version"`
 	DatapathTypes []string    `json:"datapath_types"`          // what ovs-vswitchd supports here
+	KernelLacks   []Obstacle  `json:"kernel_lacks,omitempty"`  // what keeps the kernel's datapath from carrying the tunnels
 	ForeignPorts  []string    `json:"foreign_ports,omitempty"` // on the fabric's bridge, but not the fabric's
 	NetdevBridges []string    `json:"netdev_bridges"`          // bridges other than the fabric's on the userspace datapath
 	DockerVersion string      `json:"docker_version"`
