@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/client"
 
 	"github.com/ovsfabric/fabric/plan"
@@ -61,6 +62,7 @@ type engine struct {
 	version     string
 	rootless    bool
 	liveRestore bool
+	swarmPort   uint16 // UDP, of overlay networks; 0 in no swarm
 	ran         former
 	icc         bool
 	containers  []container.Summary // that run, oldest first
@@ -75,6 +77,7 @@ func ask(ctx context.Context, c *client.Client) (engine, error) {
 		version:     info.Info.ServerVersion,
 		rootless:    slices.Contains(info.Info.SecurityOptions, "name=rootless"),
 		liveRestore: info.Info.LiveRestoreEnabled,
+		swarmPort:   swarmPort(info.Info.Swarm),
 		icc:         true,
 	}
 	list, err := c.ContainerList(ctx, client.ContainerListOptions{})
@@ -94,6 +97,19 @@ func ask(ctx context.Context, c *client.Client) (engine, error) {
 	e.icc = bridge.Network.Options[optionICC] != "false"
 	e.ran, err = formerOf(bridge.Network)
 	return e, err
+}
+
+// swarmPort is the data path port of the swarm that dockerd is in, which only
+// managers tell (docker swarm init --data-path-port), or 0. The default is
+// defaultVXLANUDPPort in moby's libnetwork/drivers/overlay/overlayutils.
+func swarmPort(s swarm.Info) uint16 {
+	switch {
+	case s.LocalNodeState == "" || s.LocalNodeState == swarm.LocalNodeStateInactive:
+		return 0
+	case s.Cluster == nil || s.Cluster.DataPathPort == 0:
+		return 4789
+	}
+	return uint16(s.Cluster.DataPathPort)
 }
 
 func formerOf(n network.Inspect) (former, error) {

@@ -33,6 +33,7 @@ type fakeHost struct {
 	kept        bool // docker0 stands while dockerd does not run
 	stubborn    bool // dockerd keeps its address whatever the file says
 	liveRestore bool
+	swarm       string // Swarm of GET /info
 	address     string // what dockerd remembers for docker0
 	pool        string
 	mtu         int
@@ -195,7 +196,7 @@ func (h *fakeHost) serve(w http.ResponseWriter, req *http.Request) {
 	case path == "_ping":
 		w.Header().Set("Api-Version", "1.41")
 	case path == "info":
-		fmt.Fprintf(w, `{"ServerVersion": "20.10.24", "LiveRestoreEnabled": %v}`, h.liveRestore)
+		fmt.Fprintf(w, `{"ServerVersion": "20.10.24", "LiveRestoreEnabled": %v, "Swarm": {%s}}`, h.liveRestore, h.swarm)
 	case path == "networks/bridge":
 		fmt.Fprint(w, h.bridge(address))
 	case path == "networks":

@@ -248,7 +248,7 @@ func (r *Resource) observeEngine(ctx context.Context, q plan.Query, ours bool, o
 	if err != nil {
 		return err
 	}
-	o.Facts.DockerVersion, o.Facts.LiveRestore = e.version, e.liveRestore
+	o.Facts.DockerVersion, o.Facts.LiveRestore, o.Facts.SwarmPort = e.version, e.liveRestore, e.swarmPort
 	if o.State.Docker != nil {
 		o.State.Docker.Live = e.ran.Live
 	}

@@ -147,6 +147,21 @@ func TestObserveNamesLiveRestore(t *testing.T) {
 	h.checkObstacles("Docker runs with live-restore beside running containers (c), so dockerd would ignore a new network configuration")
 }
 
+func TestThePortOfASwarmIsAFact(t *testing.T) {
+	for swarm, want := range map[string]uint16{
+		`"LocalNodeState": "inactive"`:                                  0,
+		`"LocalNodeState": "active"`:                                    4789, // a worker is not told the port
+		`"LocalNodeState": "active", "Cluster": {"DataPathPort": 0}`:    4789,
+		`"LocalNodeState": "active", "Cluster": {"DataPathPort": 7789}`: 7789,
+	} {
+		h := newFakeHost(t, "")
+		h.swarm = swarm
+		if got := h.observe().Facts.SwarmPort; got != want {
+			t.Errorf("%s: port %d, want %d", swarm, got, want)
+		}
+	}
+}
+
 func TestFlags(t *testing.T) {
 	got := flags([]string{"dockerd", "--mtu", "1400", "--bip=10.0.0.1/24", "-b", "br1", "-bbr2", "-b=br3", "-H", "fd://", "--mtu"})
 	want := []flag{

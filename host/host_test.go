@@ -26,6 +26,7 @@ import (
 type machine struct {
 	state     plan.HostState
 	obstacles []plan.Obstacle
+	udp       []plan.UDPPort
 	calls     []string
 	fail      map[string]int                  // how often the call still fails
 	docker    func(*plan.Docker) *plan.Docker // what dockerd makes of its file; nil: what is wanted
@@ -71,6 +72,7 @@ func (switchPart) Name() string { return "ovs" }
 func (p switchPart) Observe(_ context.Context, _ plan.Query, o *plan.Observation) error {
 	o.State.OVS = p.state.OVS
 	o.Obstacles = append(o.Obstacles, p.obstacles...)
+	o.Facts.UDP = p.udp
 	return nil
 }
 
@@ -312,13 +314,18 @@ func TestApplyRefusesAHostThatChangedSinceThePlan(t *testing.T) {
 }
 
 func TestApplyRefusesWhatIsInTheWay(t *testing.T) {
-	m := &machine{obstacles: []plan.Obstacle{{What: "bridge br0 is somebody else's", Cure: "rename it"}}}
-	err := newHost(t, m).Apply(t.Context(), wire.ApplyRequest{Want: wanted(1450)}, quiet)
-	if err == nil || !strings.Contains(err.Error(), "bridge br0 is somebody else's") {
-		t.Fatalf("error: %v", err)
-	}
-	if len(m.calls) > 0 {
-		t.Errorf("calls: %v", m.calls)
+	for what, m := range map[string]*machine{
+		"bridge br0 is somebody else's": {obstacles: []plan.Obstacle{{What: "bridge br0 is somebody else's", Cure: "rename it"}}},
+		"flannel.1 holds UDP port 4789": {udp: []plan.UDPPort{{Port: 4789, By: "flannel.1"}}},
+	} {
+		req := wire.ApplyRequest{Query: plan.Query{TunnelPort: 4789}, Want: wanted(1450)}
+		err := newHost(t, m).Apply(t.Context(), req, quiet)
+		if err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("error %v, want %q", err, what)
+		}
+		if len(m.calls) > 0 {
+			t.Errorf("%s: calls: %v", what, m.calls)
+		}
 	}
 }
 

@@ -142,13 +142,45 @@ func sameTunnel(i vswitch.Interface, q plan.Query) bool {
 	if i.Options["key"] == "flow" || i.Options["in_key"] == "flow" {
 		return false
 	}
-	switch i.Type {
-	case "gre":
+	if i.Type == "gre" {
 		return q.TunnelPort == 0
-	case "vxlan":
-		return cmp.Or(i.Options["dst_port"], "4789") == strconv.Itoa(int(q.TunnelPort))
-	case "geneve":
-		return cmp.Or(i.Options["dst_port"], "6081") == strconv.Itoa(int(q.TunnelPort))
 	}
-	return false
+	port := tunnelPort(i)
+	return port != 0 && port == q.TunnelPort
+}
+
+// tunnelPort is the UDP port of a tunnel, 0 for an interface that has none.
+func tunnelPort(i vswitch.Interface) uint16 {
+	standard := map[string]string{"vxlan": "4789", "geneve": "6081"}[i.Type]
+	if standard == "" {
+		return 0
+	}
+	port, err := strconv.ParseUint(cmp.Or(i.Options["dst_port"], standard), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(port)
+}
+
+// spares lists the ports that could be proposed for the tunnels and that
+// tunnels of others have. Two fabrics, or kinds of tunnels, could share one;
+// to propose it asks for the clashes that sameTunnel is about.
+func spares(have *snapshot, q plan.Query) []plan.UDPPort {
+	var held []plan.UDPPort
+	for _, b := range have.bridges {
+		for _, p := range have.portsOf(&b) {
+			if b.Name == plan.BridgeName && p.ExternalIDs[plan.OwnerKey] == q.Fabric {
+				continue
+			}
+			for _, i := range have.interfacesOf(p) {
+				if port := tunnelPort(i); port != q.TunnelPort && slices.Contains(plan.SparePorts, port) {
+					held = append(held, plan.UDPPort{
+						Port: port, By: fmt.Sprintf("port %s of bridge %s in Open vSwitch", p.Name, b.Name),
+						Cure: fmt.Sprintf("ovs-vsctl del-port %s %s", b.Name, p.Name),
+					})
+				}
+			}
+		}
+	}
+	return held
 }

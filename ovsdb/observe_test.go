@@ -90,6 +90,22 @@ func TestObstacles(t *testing.T) {
 	}
 }
 
+func TestPortsOfOthersTunnelsAreNotProposed(t *testing.T) {
+	port := func(n string) map[string]string { return map[string]string{"remote_ip": "flow", "dst_port": n} }
+	have := new(database).bridge(vswitch.Bridge{Name: "br0", ExternalIDs: mark("demo")}).
+		port(vswitch.Port{Name: "vx-h2", ExternalIDs: mark("demo")}, vswitch.Interface{Type: "vxlan", Options: port("4795")}).
+		bridge(vswitch.Bridge{Name: "br-int"}).
+		port(vswitch.Port{Name: "a"}, vswitch.Interface{Type: "geneve", Options: port("4793")}).
+		port(vswitch.Port{Name: "b"}, vswitch.Interface{Type: "vxlan", Options: port("4790")}). // the tunnels' own: it can be shared
+		port(vswitch.Port{Name: "c"}, vswitch.Interface{Type: "vxlan", Options: port("8472")}).
+		port(vswitch.Port{Name: "d"}, vswitch.Interface{Type: "gre", Options: port("4794")})
+	got := spares(have.snapshot(), plan.Query{Fabric: "demo", TunnelPort: 4790})
+	want := []plan.UDPPort{{Port: 4793, By: "port a of bridge br-int in Open vSwitch", Cure: "ovs-vsctl del-port br-int a"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestStateOfBondHasNoType(t *testing.T) {
 	d := new(database).bridge(vswitch.Bridge{Name: "br0", ExternalIDs: mark("demo")}).
 		port(vswitch.Port{Name: "f-h2", ExternalIDs: mark("demo")}, vswitch.Interface{Type: "vxlan"})

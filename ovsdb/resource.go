@@ -83,6 +83,7 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 	if o.State.OVS != nil {
 		_, o.Facts.ForeignPorts = have.divide(have.bridge(), q.Fabric)
 	}
+	o.Facts.UDP = append(o.Facts.UDP, spares(have, q)...)
 	o.Obstacles = append(o.Obstacles, obstacles(have, q)...)
 	if have.bridge() == nil {
 		inTheWay, err := devices(q.Fabric)

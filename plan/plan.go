@@ -89,6 +89,7 @@ func New(in Input) (*Plan, error) {
 		Fabric: t.Name, Network: t.Network, Graph: n.graph, Protocol: string(t.Tree.Protocol), bfd: t.Tree.BFD,
 		Tree: n.tree, Checked: n.checked, MTU: mtu, Warnings: slices.Clone(n.graph.Warnings),
 	}
+	spare := sparePort(t, in.Observed)
 	shared := templates.Boot(templates.BootParams{Switch: BridgeName})
 	p.Hosts = make([]Host, 0, len(t.Hosts))
 	for _, h := range t.Hosts {
@@ -101,7 +102,9 @@ func New(in Input) (*Plan, error) {
 		datapath := chooseDatapath(t.Datapath, o.Facts.DatapathTypes)
 		if observed {
 			host.Obstacles = append(host.Obstacles, datapathObstacles(datapath, o.Facts)...)
+			host.Obstacles = append(host.Obstacles, PortObstacles(t.Tunnel.Port, spare, o.Facts)...)
 			p.Warnings = append(p.Warnings, sourceWarnings(h, o.Facts)...)
+			p.Warnings = append(p.Warnings, swarmWarnings(h.Name, t.Tunnel.Port, spare, o.Facts)...)
 		}
 		host.Desired = HostState{
 			OVS:    n.ovs(h.Name, datapath, mtu.Value).named(o.State.OVS),

@@ -146,13 +146,22 @@ type Facts struct {
 	NetdevBridges []string    `json:"netdev_bridges"`          // bridges other than the fabric's on the userspace datapath
 	DockerVersion string      `json:"docker_version"`
 	LiveRestore   bool        `json:"live_restore"`
+	SwarmPort     uint16      `json:"swarm_port,omitempty"`   // UDP, of the swarm's overlay networks; 0 where dockerd is in no swarm
 	Interrupted   bool        `json:"interrupted,omitempty"`  // an apply was cut off here and has not been rolled back
 	Containers    []Container `json:"containers,omitempty"`   // running ones
 	Networks      []Network   `json:"networks,omitempty"`     // Docker's, the default bridge left out
 	Routes        []Route     `json:"routes,omitempty"`       // IPv4 main table, the fabric's own and the default left out
 	Underlay      []Path      `json:"underlay,omitempty"`     // one for each peer asked for
 	TreeRoot      string      `json:"tree_root,omitempty"`    // STP or RSTP where the bridge is to be adopted and the root of that tree
+	UDP           []UDPPort   `json:"udp,omitempty"`          // of the tunnels' port and SparePorts, those that somebody else has
 	AlsoMadeBy    []string    `json:"also_made_by,omitempty"` // FILE:LINE of others that make one of the fabric's bridges at boot
+}
+
+// UDPPort is a UDP port that somebody else has.
+type UDPPort struct {
+	Port uint16 `json:"port"`
+	By   string `json:"by"`   // "" for a kernel tunnel whose link is in another network namespace
+	Cure string `json:"cure"` // what gives it up
 }
 
 // Container is a running container.

@@ -73,7 +73,7 @@ func TestParseSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []socket{{port: 4789, kernel: true}, {port: 4789}}
+	want := []socket{{port: 4789, inode: "0"}, {port: 4789, inode: "8123"}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(socket{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -82,31 +82,53 @@ func TestParseSockets(t *testing.T) {
 	}
 }
 
-func TestPortObstacles(t *testing.T) {
+func TestWhoHoldsThePort(t *testing.T) {
 	const port = 4789
 	vxlan := func(name string, port int) netlink.Link {
-		return &netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: name}, Port: port}
+		return &netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: name, MTU: 65000}, Port: port}
 	}
-	kernel, process := socket{port: port, kernel: true}, socket{port: port}
+	kernel := socket{port: port, inode: "no process has it"}
 	for _, tt := range []struct {
 		name string
 		s    snapshot
-		want string // in What; "" for no obstacle
+		want []string // UDPPort.By
 	}{
-		{"nobody", snapshot{sockets: []socket{{port: 53}}}, ""},
-		{"Open vSwitch", snapshot{links: []netlink.Link{vxlan("vxlan_sys_4789", port)}, sockets: []socket{kernel}}, ""},
-		{"another device", snapshot{links: []netlink.Link{vxlan("vx0", port)}, sockets: []socket{kernel}}, "vx0"},
-		{"another port", snapshot{links: []netlink.Link{vxlan("vx0", 8472)}, sockets: []socket{{port: 8472, kernel: true}}}, ""},
-		{"a device elsewhere", snapshot{sockets: []socket{kernel}}, "a kernel tunnel"},
-		{"a process", snapshot{sockets: []socket{process}}, "a process"},
+		{"nobody", snapshot{sockets: []socket{{port: 53, inode: "7"}}}, nil},
+		{"Open vSwitch", snapshot{links: []netlink.Link{vxlan("vxlan_sys_4789", port)}, sockets: []socket{kernel}}, nil},
+		{"Open vSwitch, with Geneve", snapshot{
+			links:   []netlink.Link{&netlink.Geneve{LinkAttrs: netlink.LinkAttrs{Name: "genev_sys_4789"}, Dport: port}},
+			sockets: []socket{kernel},
+		}, nil},
+		{"another device", snapshot{links: []netlink.Link{vxlan("vx0", port)}, sockets: []socket{kernel, kernel}}, []string{"vx0, a vxlan link,"}},
+		{"another port", snapshot{links: []netlink.Link{vxlan("vx0", 8472)}, sockets: []socket{{port: 8472, inode: kernel.inode}}}, nil},
+		{"a device elsewhere, for both families", snapshot{sockets: []socket{kernel, kernel}}, []string{""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			expect(t, tt.s.portObstacles(plan.Query{TunnelPort: port}), tt.want)
+			var got []string
+			for _, held := range tt.s.ports(plan.Query{TunnelPort: port}) {
+				if held.Port != port || held.Cure == "" {
+					t.Errorf("%+v, want port %d and a cure", held, port)
+				}
+				got = append(got, held.By)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
 		})
 	}
 	t.Run("GRE", func(t *testing.T) {
-		expect(t, snapshot{sockets: []socket{kernel, process, {}}}.portObstacles(plan.Query{}), "")
+		if got := (snapshot{sockets: []socket{kernel, {}}}).ports(plan.Query{}); len(got) > 0 {
+			t.Errorf("%+v, want none", got)
+		}
 	})
+}
+
+func TestPortsThatCouldBeProposedAreLookedAtToo(t *testing.T) {
+	s := snapshot{sockets: []socket{{port: 4790}, {port: 6081}}}
+	got := s.ports(plan.Query{TunnelPort: 6081})
+	if len(got) != 2 || got[0].Port != 4790 || got[1].Port != 6081 {
+		t.Errorf("%+v, want 4790 and 6081", got)
+	}
 }
 
 // expect wants one obstacle that names what, none if that is "".
@@ -148,5 +170,35 @@ func TestRestoreRefusesAFileThatIsTooLong(t *testing.T) {
 	err := Restore(t.Context(), path)
 	if err == nil || !strings.Contains(err.Error(), "longer than") || !strings.Contains(err.Error(), path) {
 		t.Errorf("error = %v, want one that names the file and its length", err)
+	}
+}
+
+// The kernel datapath makes its devices with an MTU of 65000, which says
+// nothing of the underlay.
+func TestDevicesOfTheKernelDatapathAreNobodys(t *testing.T) {
+	index := 10
+	device := func(kind string, attrs netlink.LinkAttrs) netlink.Link {
+		index++
+		attrs.Index = index
+		return &netlink.GenericLink{LinkAttrs: attrs, LinkType: kind}
+	}
+	system := device("openvswitch", netlink.LinkAttrs{Name: "ovs-system", MTU: 1500})
+	member := func(kind, name string) netlink.Link {
+		return device(kind, netlink.LinkAttrs{Name: name, MTU: 65000, MasterIndex: system.Attrs().Index})
+	}
+	s := snapshot{links: []netlink.Link{
+		system, member("gretap", "gre_sys"),
+		&netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: "vxlan_sys_4789", MTU: 65000, MasterIndex: system.Attrs().Index}, Port: 4789},
+		&netlink.Geneve{LinkAttrs: netlink.LinkAttrs{Name: "genev_sys_6081", MTU: 65000, MasterIndex: system.Attrs().Index}, Dport: 6081},
+		device("gre", netlink.LinkAttrs{Name: "gre0", MTU: 1476}), device("gretap", netlink.LinkAttrs{Name: "gretap0", MTU: 1462}),
+		&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Index: 2, Name: "docker0", MTU: 1450}},
+		device("openvswitch", netlink.LinkAttrs{Name: plan.BridgeName, MTU: 1450, MasterIndex: 2}),
+	}}
+	q := plan.Query{Fabric: "demo", DockerBridge: "docker0", Network: netip.MustParsePrefix("172.17.0.0/16")}
+	for _, port := range []uint16{0, 4789, 6081} {
+		q.TunnelPort = port
+		if found, held := s.obstacles(q), s.ports(q); len(found) > 0 || len(held) > 0 {
+			t.Errorf("port %d: obstacles %+v, ports held %+v; want none", port, found, held)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/ovsfabric/fabric/plan"
@@ -84,6 +85,22 @@ func addVeth(t *testing.T, name, peer string) netlink.Link {
 	l := add(t, &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name, MTU: 1500}, PeerName: peer})
 	must(t, netlink.LinkSetUp(get(t, peer)))
 	return l
+}
+
+// elsewhere moves a link to another network namespace, where it is up.
+func elsewhere(t *testing.T, l netlink.Link) {
+	t.Helper()
+	here, err := netns.Get()
+	must(t, err)
+	t.Cleanup(func() { here.Close() })
+	other, err := netns.New()
+	must(t, err)
+	t.Cleanup(func() { other.Close() })
+	must(t, netns.Set(here))
+	must(t, netlink.LinkSetNsFd(l, int(other)))
+	must(t, netns.Set(other))
+	must(t, netlink.LinkSetUp(get(t, l.Attrs().Name)))
+	must(t, netns.Set(here))
 }
 
 func addAddress(t *testing.T, device, address string) {

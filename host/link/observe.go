@@ -45,6 +45,8 @@ func (*Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observation)
 		}
 		o.Facts.Underlay = append(o.Facts.Underlay, p)
 	}
+	o.Facts.UDP = append(o.Facts.UDP, s.ports(q)...)
+	slices.SortStableFunc(o.Facts.UDP, func(a, b plan.UDPPort) int { return cmp.Compare(a.Port, b.Port) })
 	privileged, err := mayAdministrate()
 	if err != nil {
 		return err

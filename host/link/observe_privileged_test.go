@@ -3,8 +3,10 @@
 package link
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -113,20 +115,35 @@ func TestObstacles(t *testing.T) {
 			addAddress(t, "ul0", "172.16.0.1/12")
 		}, "route to 172.16.0.0/12 by ul0"},
 		{"an address is inside", func(t *testing.T) { addAddress(t, "lo", "172.17.9.9/32") }, "lo has the address 172.17.9.9/32"},
-		{"a process has the port", func(t *testing.T) {
-			// By hand: package net may do it on another thread, in another
-			// namespace.
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-			must(t, err)
-			t.Cleanup(func() { unix.Close(fd) })
-			must(t, unix.Bind(fd, &unix.SockaddrInet4{Port: 4789}))
-		}, "a process holds UDP port 4789"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			namespace(t)
 			tt.build(t)
 			expect(t, observe(t, query()).Obstacles, tt.want)
 		})
+	}
+}
+
+func TestWhoHoldsThePortInThisNamespace(t *testing.T) {
+	namespace(t)
+	// By hand: package net may do it on another thread, in another
+	// namespace.
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { unix.Close(fd) })
+	must(t, unix.Bind(fd, &unix.SockaddrInet4{Port: 4789}))
+	add(t, &netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: "vxlan_sys_4790"}, FlowBased: true, Port: 4790}) // as Open vSwitch makes it
+	add(t, &netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: "flannel.1"}, VxlanId: 1, Port: 4793})
+	swarms := add(t, &netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: "vx-swarm"}, VxlanId: 4097, Port: 4794})
+	elsewhere(t, swarms)
+
+	var got []string
+	for _, held := range observe(t, query()).Facts.UDP {
+		got = append(got, fmt.Sprintf("%d: %s", held.Port, held.By))
+	}
+	want := []string{fmt.Sprintf("4789: link.test (process %d)", os.Getpid()), "4793: flannel.1, a vxlan link,", "4794: "}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/ovsfabric/fabric/plan"
 )
 
 func (s snapshot) obstacles(q plan.Query) []plan.Obstacle {
-	return slices.Concat(s.bridgeObstacles(q), s.switchObstacles(q), s.networkObstacles(q), s.portObstacles(q))
+	return slices.Concat(s.bridgeObstacles(q), s.switchObstacles(q), s.networkObstacles(q))
 }
 
 // bridgeObstacles looks at the containers' bridge and who else uses it.
@@ -122,61 +120,6 @@ func (s snapshot) networkObstacles(q plan.Query) []plan.Obstacle {
 		})
 	}
 	return found
-}
-
-// portObstacles looks for who else takes the tunnels' UDP packets. The kernel
-// datapath's own device is called vxlan_sys_PORT or genev_sys_PORT; the
-// userspace datapath holds no socket. A kernel socket without any device to
-// explain it serves one that was moved to another network namespace, as
-// Docker Swarm does.
-func (s snapshot) portObstacles(q plan.Query) []plan.Obstacle {
-	if q.TunnelPort == 0 {
-		return nil
-	}
-	port := q.TunnelPort
-	var found []plan.Obstacle
-	explained := false
-	for _, l := range s.links {
-		if tunnelPort(l) != int(port) {
-			continue
-		}
-		explained = true
-		name := l.Attrs().Name
-		if name == fmt.Sprintf("vxlan_sys_%d", port) || name == fmt.Sprintf("genev_sys_%d", port) {
-			continue
-		}
-		found = append(found, plan.Obstacle{
-			What: fmt.Sprintf("%s, a %s link, holds UDP port %d", name, l.Type(), port),
-			Cure: "choose another port with tunnel.port, or delete that link",
-		})
-	}
-	held := func(kernel bool) bool {
-		return slices.Contains(s.sockets, socket{port: port, kernel: kernel})
-	}
-	if held(true) && !explained {
-		found = append(found, plan.Obstacle{
-			What: fmt.Sprintf("a kernel tunnel that is not Open vSwitch's holds UDP port %d", port),
-			Cure: "choose another port with tunnel.port (overlay networks of Docker Swarm use 4789)",
-		})
-	}
-	if held(false) {
-		found = append(found, plan.Obstacle{
-			What: fmt.Sprintf("a process holds UDP port %d", port),
-			Cure: fmt.Sprintf("choose another port with tunnel.port, or stop the process that `ss -ulpn sport = :%d` shows", port),
-		})
-	}
-	return found
-}
-
-// tunnelPort is the UDP port that a tunnel link listens on, or -1.
-func tunnelPort(l netlink.Link) int {
-	switch l := l.(type) {
-	case *netlink.Vxlan:
-		return l.Port
-	case *netlink.Geneve:
-		return int(l.Dport)
-	}
-	return -1
 }
 
 func pathObstacles(paths []plan.Path) []plan.Obstacle {

@@ -13,8 +13,8 @@ import (
 
 // socket is a UDP socket that takes packets from anyone.
 type socket struct {
-	port   uint16
-	kernel bool // made by the kernel for a tunnel, not by a process
+	port  uint16
+	inode string // what a process that has it open has it by
 }
 
 // sockets reads proc_net(5) of the calling thread's namespace.
@@ -56,7 +56,7 @@ func parseSockets(r io.Reader) ([]socket, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot read %q: %w", lines.Text(), err)
 		}
-		all = append(all, socket{port: uint16(port), kernel: columns[9] == "0"})
+		all = append(all, socket{port: uint16(port), inode: columns[9]})
 	}
 	return all, lines.Err()
 }
