@@ -5,6 +5,7 @@ package link
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -123,6 +124,26 @@ func TestApplyChangesEverything(t *testing.T) {
 			want.Address = netip.MustParsePrefix("10.1.0.1/16")
 			apply(t, &want)
 			checkAddresses(t, "docker0", "10.1.0.1/16")
+		})
+	}
+}
+
+// udev gives a device another MAC unless somebody set the one that it has
+// (get_mac in systemd's link-config.c). The kernel shows which it takes that
+// to be: a bridge whose MAC was set does not take that of a member.
+func TestTheBridgesMACIsOneThatWasSet(t *testing.T) {
+	for name, before := range map[string]func(t *testing.T){
+		"on a new bridge": func(*testing.T) {},
+		"on Docker's":     func(t *testing.T) { addBridge(t, "docker0") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			namespace(t)
+			before(t)
+			lower := addTAP(t, plan.BridgeName)
+			must(t, netlink.LinkSetHardwareAddr(lower, net.HardwareAddr{2, 0, 0, 0, 0, 1}))
+			want := demo()
+			apply(t, &want)
+			check(t, &want)
 		})
 	}
 }

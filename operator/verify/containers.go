@@ -78,9 +78,9 @@ func (e *evaluation) whyFiltered(containers reach, pair Pair) diagnosis {
 		where, look = pair.To, pair.To
 	}
 	return diagnosis{
-		cause: fmt.Sprintf("the hosts reach each other and the containers do not: bridged frames go through iptables (br_netfilter), and %s drops them in FORWARD, by its policy or by Docker's icc=false", where),
-		cure: fmt.Sprintf("on %s: iptables -S FORWARD; allow -i %s -o %s, take \"icc\": false out of daemon.json, or set net.bridge.bridge-nf-call-iptables=0",
-			look, e.exp.Bridge, e.exp.Bridge),
+		cause: fmt.Sprintf("the hosts reach each other and the containers do not: bridged frames go through the firewall (br_netfilter), and %s drops them where it forwards, by iptables' policy, by a table of nftables, or by Docker's icc=false", where),
+		cure: fmt.Sprintf("on %s: iptables -S FORWARD, and each chain with \"hook forward\" in nft list ruleset, for one that drops is enough; let what comes in by %s and goes out by %[2]s pass in all of them, take \"icc\": false out of daemon.json, or set net.bridge.bridge-nf-call-iptables=0",
+			look, e.exp.Bridge),
 	}
 }
 

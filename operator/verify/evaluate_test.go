@@ -295,8 +295,8 @@ func TestEveryFailureHasItsCauseAndCure(t *testing.T) {
 				lose(res.Containers.Pings.Small, involving(*exp, "h2")...)
 			},
 			worst: finding{"containers h1 h2", verify.Fail,
-				"the hosts reach each other and the containers do not: bridged frames go through iptables (br_netfilter), and h2 drops them in FORWARD, by its policy or by Docker's icc=false",
-				"on h2: iptables -S FORWARD; allow -i docker0 -o docker0, take \"icc\": false out of daemon.json, or set net.bridge.bridge-nf-call-iptables=0"},
+				"the hosts reach each other and the containers do not: bridged frames go through the firewall (br_netfilter), and h2 drops them where it forwards, by iptables' policy, by a table of nftables, or by Docker's icc=false",
+				"on h2: iptables -S FORWARD, and each chain with \"hook forward\" in nft list ruleset, for one that drops is enough; let what comes in by docker0 and goes out by docker0 pass in all of them, take \"icc\": false out of daemon.json, or set net.bridge.bridge-nf-call-iptables=0"},
 		},
 		{
 			name: "a container has a smaller MTU",
