@@ -44,7 +44,9 @@ func recipes() []recipe {
 	for _, driver := range Drivers() {
 		base := basePackages
 		if driver == QEMU {
-			base = slices.Concat(base, []string{"linux-image-cloud-amd64"})
+			// That kernel has AppArmor, without whose tools bookworm's dockerd
+			// starts no container.
+			base = slices.Concat(base, []string{"linux-image-cloud-amd64", "apparmor"})
 		}
 		all = append(all,
 			recipe{release: "bookworm", driver: driver, packages: base},
