@@ -372,16 +372,18 @@ func chooseDatapath(wanted topology.Datapath, supported []string) string {
 // chosen datapath.
 func datapathObstacles(datapath string, f Facts) []Obstacle {
 	if datapath != string(topology.DatapathNetdev) {
-		if len(f.KernelLacks) > 0 {
-			return f.KernelLacks
+		found := slices.Clone(f.KernelLacks)
+		if len(f.DatapathTypes) == 0 || slices.Contains(f.DatapathTypes, datapath) {
+			return found
 		}
-		if len(f.DatapathTypes) > 0 && !slices.Contains(f.DatapathTypes, datapath) {
-			return []Obstacle{{
+		if len(found) == 0 {
+			found = append(found, Obstacle{
 				What: fmt.Sprintf("Open vSwitch has no %q datapath here, only %s", datapath, strings.Join(f.DatapathTypes, ", ")),
-				Cure: "use an Open vSwitch that is built with it, such as the package openvswitch-switch, or set datapath: auto",
-			}}
+				Cure: "use an Open vSwitch that is built with it, such as the package openvswitch-switch",
+			})
 		}
-		return nil
+		found[0].Cure += "; or set datapath: auto"
+		return found
 	}
 	// The userspace datapath hands encapsulated packets to another bridge
 	// of its own, never to the kernel's network stack.

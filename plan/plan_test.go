@@ -215,12 +215,13 @@ func TestWithoutTheKernelsDatapathTheCureIsTheKernels(t *testing.T) {
 
 func TestWhatTheKernelsDatapathLacksIsAnObstacleToIt(t *testing.T) {
 	lacks := []plan.Obstacle{{What: "vxlan is blacklisted", Cure: "take that out"}}
+	orAuto := []plan.Obstacle{{What: "vxlan is blacklisted", Cure: "take that out; or set datapath: auto"}}
 	for _, tc := range []struct {
 		datapath string
 		types    []string
 		want     []plan.Obstacle
 	}{
-		{"system", []string{"netdev"}, lacks},
+		{"system", []string{"netdev"}, orAuto},
 		{"auto", []string{"netdev", "system"}, lacks},
 		{"auto", []string{}, lacks},
 		{"netdev", []string{"netdev", "system"}, nil},
