@@ -71,27 +71,6 @@ hosts:
   h3: {address: 192.0.2.13}
 `
 
-// outage is the longest time without an answer to pings that were sent every
-// 50 ms since start.
-type outage struct{ w *world }
-
-func (w *world) pingThroughout(host, address string) outage {
-	w.t.Helper()
-	w.on(host, fmt.Sprintf(`ping -D -i 0.05 -W 1 %s > /run/pings 2>&1 & echo $! > /run/pings.pid`, address))
-	return outage{w}
-}
-
-func (o outage) end(host string) time.Duration {
-	o.w.t.Helper()
-	gap := o.w.on(host, `kill -INT $(cat /run/pings.pid); while kill -0 $(cat /run/pings.pid) 2>/dev/null; do :; done
-		awk -F'[][]' '/bytes from/ { if (last && $2-last > most) most = $2-last; last = $2 } END { printf "%.2fs", most }' /run/pings`)
-	d, err := time.ParseDuration(gap)
-	if err != nil {
-		o.w.t.Fatalf("%q: %v", gap, err)
-	}
-	return d
-}
-
 // TestAdoption is hosts that somebody made one network by hand.
 func TestAdoption(t *testing.T) {
 	t.Parallel()
@@ -172,9 +151,9 @@ func TestAdoption(t *testing.T) {
 	step("apply --adopt takes the hosts over, with one restart of dockerd", func(t *testing.T, w *world) {
 		rows := "ovs-vsctl --columns=_uuid,external_ids get port gre1 _uuid external_ids:who; ovs-vsctl get bridge br0 _uuid external_ids:who"
 		rowsBefore, starts := w.on("h2", rows), w.on("h2", "journalctl -u docker -o cat | grep -c '^Starting docker.service'")
-		pings := w.pingThroughout("h1", "172.17.128.1")
+		pings := w.ping("h1", "172.17.128.1", 50*time.Millisecond)
 		t.Log(w.must("apply", "--adopt", "--yes").stderr)
-		t.Logf("the longest outage between two hosts: %s", pings.end("h1"))
+		t.Logf("the longest outage between two hosts: %s", pings.end())
 		if diff := cmp.Diff(rowsBefore, w.on("h2", rows)); diff != "" {
 			t.Errorf("rows of Open vSwitch were made anew: %s", diff)
 		}
@@ -246,10 +225,10 @@ func TestAdoptionOfATree(t *testing.T) {
 		t.Errorf("the plan says that the root moves:\n%s", out)
 	}
 	from, to := "h1", "172.17.128.1"
-	pings := w.pingThroughout(from, to)
+	pings := w.ping(from, to, 50*time.Millisecond)
 	w.must("apply", "--adopt", "--yes")
 	// A port that has to listen and learn takes twice 15 s (802.1D-1998 8.10.2).
-	if out := pings.end(from); out > 15*time.Second {
+	if out := pings.end(); out > 15*time.Second {
 		t.Errorf("%s did not reach %s for %s: a port was made anew", from, to, out)
 	} else {
 		t.Logf("the longest outage between two hosts: %s", out)

@@ -4,8 +4,6 @@ package scenarios_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 )
@@ -91,7 +89,6 @@ func BenchmarkNoopApply(b *testing.B) {
 // BenchmarkFailover is how long two hosts do not reach each other after the
 // root, over which they did, has lost power. A ping every 20 ms tells.
 func BenchmarkFailover(b *testing.B) {
-	const interval = 20 * time.Millisecond
 	w := boot(b, "three-hosts", "bench-failover")
 	w.must("apply", "--yes")
 	w.must("verify", "--containers=false")
@@ -99,19 +96,12 @@ func BenchmarkFailover(b *testing.B) {
 	var out time.Duration
 	b.ResetTimer()
 	for range b.N {
-		pings := w.lab.Sh(b.Context(), "h2", "ping", "-i", "0.02", "-c", "500", "-q", h3)
-		done := make(chan result, 1)
-		go func() { done <- runCommand(b, pings) }()
-		w.eventually("pings under way", time.Minute, func() bool { return w.try("h2", "pgrep -x ping").exit == 0 })
+		pings := w.ping("h2", h3, 20*time.Millisecond)
 		if err := w.lab.PowerOff(b.Context(), "h1"); err != nil {
 			b.Fatal(err)
 		}
-		var sent, received int
-		summary := (<-done).stdout
-		if _, err := fmt.Sscanf(summary[strings.LastIndex(summary, "---")+4:], "%d packets transmitted, %d received", &sent, &received); err != nil {
-			b.Fatalf("%v in %q", err, summary)
-		}
-		out += time.Duration(sent-received) * interval
+		pings.answersAgain(time.Minute)
+		out += pings.end()
 		b.StopTimer()
 		if err := w.lab.Start(b.Context(), "h1"); err != nil {
 			b.Fatal(err)

@@ -220,7 +220,7 @@ func (w *world) fabric(args ...string) result {
 	return runCommand(w.t, w.command(args...))
 }
 
-// background is a fabric command that runs while the test goes on.
+// background is a command that runs while the test goes on.
 type background struct {
 	w              *world
 	cmd            *exec.Cmd
@@ -231,9 +231,15 @@ type background struct {
 // start starts fabric on the controller.
 func (w *world) start(args ...string) *background {
 	w.t.Helper()
+	return w.background(w.command(args...))
+}
+
+// background starts a command.
+func (w *world) background(cmd *exec.Cmd) *background {
+	w.t.Helper()
 	dir := w.t.TempDir()
 	b := &background{
-		w: w, cmd: w.command(args...), stdout: filepath.Join(dir, "stdout"), stderr: filepath.Join(dir, "stderr"),
+		w: w, cmd: cmd, stdout: filepath.Join(dir, "stdout"), stderr: filepath.Join(dir, "stderr"),
 		ended: make(chan error, 1),
 	}
 	open := func(path string) *os.File {

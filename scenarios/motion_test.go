@@ -3,7 +3,6 @@
 package scenarios_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -110,61 +109,24 @@ func TestTheTreeMovesInSteps(t *testing.T) {
 	}
 }
 
-// pinging is a ping every 10 ms from one host to another.
-type pinging struct {
-	from, to string
-	done     chan result
-}
-
-const pingEvery = 10 * time.Millisecond
-
-// pingAll pings between all pairs of hosts until stop ends it, and returns the longest time without an answer.
+// pingAll pings between all pairs of hosts until stop ends it, and returns the longest outage.
 func (w *world) pingAll(hosts string) (stop func() (worst time.Duration, pair string)) {
 	w.t.Helper()
-	var all []pinging
+	all := make(map[string]*pinging)
 	for i, from := range hosts {
 		for _, to := range hosts[i+1:] {
-			p := pinging{"h" + string(from), "h" + string(to), make(chan result, 1)}
-			address := strings.TrimSpace(w.on(p.to, "ip -4 -o addr show docker0 | awk '{print $4}' | cut -d/ -f1"))
-			cmd := w.lab.Sh(w.t.Context(), p.from, "ping", "-n", "-i", "0.01", address)
-			go func() { p.done <- runCommand(w.t, cmd) }()
-			all = append(all, p)
+			address := w.on("h"+string(to), "ip -4 -o addr show docker0 | awk '{print $4}' | cut -d/ -f1")
+			all[fmt.Sprintf("h%c–h%c", from, to)] = w.ping("h"+string(from), address, 10*time.Millisecond)
 		}
 	}
-	for _, p := range all {
-		w.eventually("pings under way on "+p.from, time.Minute, func() bool { return w.try(p.from, "pgrep -x ping").exit == 0 })
-	}
-	return func() (time.Duration, string) {
-		for _, h := range hosts {
-			w.try("h"+string(h), "pkill -INT -x ping")
-		}
-		var worst time.Duration
-		var pair string
-		for _, p := range all {
-			if gap := longestGap(<-p.done); gap > worst {
-				worst, pair = gap, p.from+"–"+p.to
+	return func() (worst time.Duration, pair string) {
+		for between, p := range all {
+			if out := p.end(); out > worst {
+				worst, pair = out, between
 			}
 		}
 		return worst, pair
 	}
-}
-
-// longestGap is the longest series of pings in a row without an answer, up to the last answer: what follows may be under way.
-func longestGap(r result) time.Duration {
-	last, longest := 0, 0
-	lines := bufio.NewScanner(strings.NewReader(r.stdout))
-	for lines.Scan() {
-		_, rest, ok := strings.Cut(lines.Text(), "icmp_seq=")
-		if !ok {
-			continue
-		}
-		var seq int
-		if _, err := fmt.Sscanf(rest, "%d", &seq); err != nil || seq <= last {
-			continue
-		}
-		longest, last = max(longest, seq-last-1), seq
-	}
-	return time.Duration(longest) * pingEvery
 }
 
 // BenchmarkMotion is how long hosts that stay do not reach each other while a change is applied, and for how long the plan said
