@@ -17,13 +17,21 @@ type pinging struct {
 	every         time.Duration
 }
 
-// ping has a host ping an address, and returns once there are answers.
-func (w *world) ping(host, address string, every time.Duration) *pinging {
+// ping has a host ping an address, and returns once there are answers. enter,
+// where given, is a command that leads to another network of the host's first.
+func (w *world) ping(host, address string, every time.Duration, enter ...string) *pinging {
 	w.t.Helper()
 	argv := []string{"ping", "-D", "-n", "-i", strconv.FormatFloat(every.Seconds(), 'f', -1, 64), address}
-	p := &pinging{w.background(w.lab.Sh(w.t.Context(), host, argv...)), host, strings.Join(argv, " "), every}
+	p := &pinging{w.background(w.lab.Sh(w.t.Context(), host, append(enter, argv...)...)), host, strings.Join(argv, " "), every}
 	p.answersAgain(time.Minute)
 	return p
+}
+
+// pingFrom has a container on a host ping an address.
+func (w *world) pingFrom(host, container, address string, every time.Duration) *pinging {
+	w.t.Helper()
+	pid := w.on(host, "docker inspect -f '{{.State.Pid}}' "+container)
+	return w.ping(host, address, every, "nsenter", "--net", "--target", pid)
 }
 
 // answersAgain waits for an answer that has not come yet.
