@@ -44,12 +44,16 @@ func TestAHandmadeBridgeIsInTheWayUnlessItIsAdopted(t *testing.T) {
 	}
 }
 
-func TestTheRootOfAHandmadeTreeIsToldWhereItIsToBeAdopted(t *testing.T) {
+func TestTheRootAndNumbersOfAHandmadeTreeAreToldWhereItIsToBeAdopted(t *testing.T) {
 	s := ovsdbtest.Start(t)
 	handmade(s)
 	s.Vsctl("wait-until", "bridge", "br0", "status!={}") // alone, it takes itself for the root
 	if root := observe(t, s, toAdopt()).Facts.TreeRoot; root != "stp" {
 		t.Errorf("root of %q, want stp", root)
+	}
+	s.Vsctl("wait-until", "port", "t1", "status!={}")
+	if number := observe(t, s, toAdopt()).State.OVS.Ports[0].Number; number == 0 {
+		t.Error("the tunnel has no number")
 	}
 	q := toAdopt()
 	q.Adopt = false

@@ -40,6 +40,9 @@ func state(have *snapshot, fabric string) *plan.OVS {
 			Options:     map[string]string{},
 			BFD:         map[string]string{},
 		}
+		if p.ExternalIDs[plan.OwnerKey] == "" {
+			port.Number = stpNumber(p)
+		}
 		// A port that somebody made a bond has no type, which is never wanted.
 		if i := have.single(p); i != nil {
 			port.Type = i.Type
@@ -49,6 +52,16 @@ func state(have *snapshot, fabric string) *plan.OVS {
 		ovs.Ports = append(ovs.Ports, port)
 	}
 	return ovs
+}
+
+// stpNumber is the number of a port in STP, the lower byte of its identifier
+// (802.1D-1998 8.5.5.1); 0 where there is none.
+func stpNumber(p vswitch.Port) int {
+	id, err := strconv.ParseUint(p.Status["stp_port_id"], 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(id & 0xff)
 }
 
 // only returns the entries of a map column that the fabric owns.

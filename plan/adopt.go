@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ovsfabric/fabric/topology"
@@ -12,25 +13,99 @@ import (
 // OrAdopt ends the cure of an obstacle that an adoption does away with.
 const OrAdopt = "; or take it over: fabric apply --adopt"
 
-// named is the wanted bridge with the names that its ports have already: a
-// port of the same kind to the same peer stays, whatever it was called by
-// hand, since Open vSwitch cannot rename one.
+// named is the wanted bridge with the names, and the numbers in STP, that its
+// ports have already: a port of the same kind to the same peer stays, whatever
+// it was called by hand. Open vSwitch cannot rename one, and has one of another
+// number listen and learn anew (set_stp_port in ofproto/ofproto-dpif.c).
 func (s *OVS) named(observed *OVS) *OVS {
 	if observed == nil {
 		return s
 	}
+	kept := make(map[int]string) // numbers
 	for i := range s.Ports {
 		at := slices.IndexFunc(observed.Ports, func(p Port) bool { return p.serves(s.Ports[i]) })
 		if at < 0 {
 			continue
 		}
-		name := observed.Ports[at].Name
-		if !slices.ContainsFunc(s.Ports, func(p Port) bool { return p.Name == name }) {
-			s.Ports[i].Name = name
+		there := observed.Ports[at]
+		if !slices.ContainsFunc(s.Ports, func(p Port) bool { return p.Name == there.Name }) {
+			s.Ports[i].Name = there.Name
+		}
+		if number := there.stpNumber(); s.STP && number != "" {
+			kept[i] = number
 		}
 	}
+	s.number(kept)
 	slices.SortFunc(s.Ports, func(a, b Port) int { return strings.Compare(a.Name, b.Name) })
 	return s
+}
+
+const stpNumberKey = "stp-port-num"
+
+// stpNumber is the number of an observed port in STP, "" for none.
+func (p Port) stpNumber() string {
+	if p.Number != 0 {
+		return strconv.Itoa(p.Number)
+	}
+	return p.OtherConfig[stpNumberKey]
+}
+
+// number gives ports the numbers that they have, by index, and all others
+// whose number that is the first one that is free.
+func (s *OVS) number(kept map[int]string) {
+	taken := make(map[string]bool)
+	for i, number := range kept {
+		s.Ports[i] = s.Ports[i].with(stpNumberKey, number)
+		taken[number] = true
+	}
+	if len(kept) == 0 {
+		return
+	}
+	for i, p := range s.Ports {
+		if _, has := kept[i]; !has && !taken[p.OtherConfig[stpNumberKey]] {
+			taken[p.OtherConfig[stpNumberKey]] = true
+			kept[i] = p.OtherConfig[stpNumberKey]
+		}
+	}
+	next := 1
+	for i, p := range s.Ports {
+		if _, has := kept[i]; has {
+			continue
+		}
+		for taken[strconv.Itoa(next)] {
+			next++
+		}
+		taken[strconv.Itoa(next)] = true
+		s.Ports[i] = p.with(stpNumberKey, strconv.Itoa(next))
+	}
+}
+
+// adopts tells whether the bridge was made by hand and becomes the fabric's.
+func (h Host) adopts() bool {
+	return h.From.OVS != nil && h.From.OVS.ExternalIDs[OwnerKey] == "" && h.Desired.OVS != nil
+}
+
+// rootFirst has the root of an adopted tree of STP take its identity before the
+// others: one of them that took a better one sooner would be the root meanwhile,
+// and ports would listen and learn twice.
+func (p *Plan) rootFirst() {
+	for i := range p.Hosts {
+		h := &p.Hosts[i]
+		if h.Removed || h.From.OVS == nil {
+			continue
+		}
+		state := h.Desired
+		if h.Name != p.Tree.Root {
+			state.OVS = state.OVS.clone()
+			for _, key := range []string{"stp-priority", "stp-system-id"} {
+				delete(state.OVS.OtherConfig, key)
+				if was, ok := h.From.OVS.OtherConfig[key]; ok {
+					state.OVS.OtherConfig[key] = was
+				}
+			}
+		}
+		h.Between = []HostState{state}
+	}
 }
 
 // serves says whether an observed port is a tunnel of the wanted kind to the

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	gocmp "cmp"
 	"net/netip"
 	"strings"
 	"testing"
@@ -102,5 +103,57 @@ func TestAnAdoptionThatMovesTheRootSaysWhatItCostsAndHowToKeepIt(t *testing.T) {
 		if diff := cmp.Diff(tc.want, makePlan(t, in).Warnings, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s: %s", tc.name, diff)
 		}
+	}
+}
+
+// numbers are those of a bridge's ports in STP, by peer.
+func numbers(o *plan.OVS) map[string]string {
+	all := make(map[string]string)
+	for _, p := range o.Ports {
+		all[p.ExternalIDs[plan.PeerKey]] = p.OtherConfig["stp-port-num"]
+	}
+	return all
+}
+
+func TestAnAdoptedTunnelKeepsItsNumberInSTP(t *testing.T) {
+	file := strings.Replace(threeHosts, "root: h1, backup: h2", "protocol: stp, root: h1", 1)
+	ovs := byHand("vxlan")
+	ovs.Ports[0].Number, ovs.Ports[1].Number = 3, 1
+	in := input(t, file)
+	in.Observed = map[string]plan.Observation{"h1": {State: plan.HostState{OVS: ovs}}}
+	desired := makePlan(t, in).Hosts[0].Desired
+	want := map[string]string{"h2": "3", "h3": "1"}
+	if diff := cmp.Diff(want, numbers(desired.OVS)); diff != "" {
+		t.Error(diff)
+	}
+
+	in = input(t, file+"  h4: {address: 192.0.2.14}\n  h5: {address: 192.0.2.15}\n")
+	in.Observed = map[string]plan.Observation{"h1": {State: desired}}
+	seen := make(map[string]string)
+	for peer, number := range numbers(makePlan(t, in).Hosts[0].Desired.OVS) {
+		if other := seen[number]; other != "" {
+			t.Errorf("%s and %s have the number %s", peer, other, number)
+		}
+		seen[number] = peer
+		if want[peer] != "" && want[peer] != number {
+			t.Errorf("once adopted, %s has the number %s, and had %s", peer, number, want[peer])
+		}
+	}
+}
+
+func TestTheRootOfAnAdoptedTreeTakesItsIdentityFirst(t *testing.T) {
+	in := input(t, strings.Replace(threeHosts, "root: h1, backup: h2", "protocol: stp, root: h2, backup: h1", 1))
+	in.Observed = map[string]plan.Observation{}
+	for _, h := range []string{"h1", "h2", "h3"} {
+		in.Observed[h] = plan.Observation{State: plan.HostState{OVS: &plan.OVS{Name: "br0", STP: true}}}
+	}
+	got := make(map[string]string)
+	for _, h := range makePlan(t, in).Hosts {
+		for _, state := range h.Steps() {
+			got[h.Name] += " " + gocmp.Or(state.OVS.OtherConfig["stp-priority"], "none")
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"h1": " none 8192", "h2": " 4096 4096", "h3": " none 32768"}, got); diff != "" {
+		t.Error(diff)
 	}
 }

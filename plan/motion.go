@@ -60,6 +60,10 @@ func (p *Plan) plannedMoves() {
 	if !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.From.OVS != nil }) {
 		return
 	}
+	if p.Protocol == string(topology.STP) && slices.ContainsFunc(p.Hosts, Host.adopts) {
+		p.rootFirst()
+		return
+	}
 	m := newMotion(p)
 	if len(m.leaving) == 0 && len(m.demoted) == 0 && m.old.Root == p.Tree.Root {
 		return

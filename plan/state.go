@@ -45,6 +45,9 @@ type Port struct {
 	ExternalIDs map[string]string `json:"external_ids"` // Port.external_ids
 	Options     map[string]string `json:"options"`      // Interface.options
 	BFD         map[string]string `json:"bfd"`          // Interface.bfd
+	// Number is what Open vSwitch numbered a port in its STP that nobody did,
+	// where it was made by hand; 0 elsewhere.
+	Number int `json:"number,omitempty"`
 }
 
 // Keys of external_ids that mark a row as the fabric's.
