@@ -179,13 +179,21 @@ func among(all verify.Expected, p *plan.Plan, names []string, applied map[string
 	return part
 }
 
+// mostUnsettled is how many checks an error names: of many hosts, most are
+// about one cause.
+const mostUnsettled = 10
+
 // unsettled is an error of the checks that fail.
 func unsettled(failed []verify.Check, within time.Duration) error {
 	if len(failed) == 0 {
 		return nil
 	}
 	lines := []string{fmt.Sprintf("the fabric did not settle within %s", within)}
-	for _, c := range failed {
+	for i, c := range failed {
+		if i == mostUnsettled {
+			lines = append(lines, fmt.Sprintf("and %d more like these", len(failed)-i))
+			break
+		}
 		lines = append(lines, fmt.Sprintf("%s: %s: %s: %s", c.Host, c.Detail, c.Cause, c.Cure))
 	}
 	return errors.New(strings.Join(lines, "\n"))

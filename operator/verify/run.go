@@ -110,6 +110,7 @@ func (r *runner) forget(check string) {
 // settle repeats a step until the report has no failure of its check or the
 // deadline has passed.
 func (r *runner) settle(ctx context.Context, deadline time.Time, check string, step func(context.Context) error) error {
+	wait := min(settlePause*time.Duration(max(1, len(r.exp.Hosts)/4)), longestSettlePause)
 	for told := false; ; told = true {
 		r.forget(check)
 		if err := step(ctx); err != nil {
@@ -118,13 +119,13 @@ func (r *runner) settle(ctx context.Context, deadline time.Time, check string, s
 		right := !slices.ContainsFunc(Evaluate(r.exp, r.res).Checks, func(c Check) bool {
 			return c.Name == check && (c.Status == Fail || c.Status == Warn)
 		})
-		if right || !time.Now().Add(settlePause).Before(deadline) {
+		if right || !time.Now().Add(wait).Before(deadline) {
 			return nil
 		}
 		if !told {
 			r.progress("%s: not yet as planned, waiting", check)
 		}
-		if err := pause(ctx, settlePause); err != nil {
+		if err := pause(ctx, wait); err != nil {
 			return err
 		}
 	}
