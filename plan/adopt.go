@@ -97,7 +97,7 @@ func (p *Plan) rootFirst() {
 		state := h.Desired
 		if h.Name != p.Tree.Root {
 			state.OVS = state.OVS.clone()
-			for _, key := range []string{"stp-priority", "stp-system-id"} {
+			for _, key := range []string{"stp-priority", "stp-system-id", "hwaddr"} { // the last stands for the address where that is not set
 				delete(state.OVS.OtherConfig, key)
 				if was, ok := h.From.OVS.OtherConfig[key]; ok {
 					state.OVS.OtherConfig[key] = was

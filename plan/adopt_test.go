@@ -150,7 +150,7 @@ func TestTheRootOfAnAdoptedTreeTakesItsIdentityFirst(t *testing.T) {
 	got := make(map[string]string)
 	for _, h := range makePlan(t, in).Hosts {
 		for _, state := range h.Steps() {
-			got[h.Name] += " " + gocmp.Or(state.OVS.OtherConfig["stp-priority"], "none")
+			got[h.Name] += " " + gocmp.Or(state.OVS.OtherConfig["stp-priority"], "none"+state.OVS.OtherConfig["stp-system-id"]+state.OVS.OtherConfig["hwaddr"])
 		}
 	}
 	if diff := cmp.Diff(map[string]string{"h1": " none 8192", "h2": " 4096 4096", "h3": " none 32768"}, got); diff != "" {
