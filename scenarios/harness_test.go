@@ -94,19 +94,28 @@ func boot(t testing.TB, scenario, name string, changes ...func(*lab.Spec) error)
 	return w
 }
 
-// allowHosts lets root have the inotify instances that n hosts take, some seven
-// each, until the test ends: the kernel grants it 128.
+// allowHosts lets this machine's kernel have what n hosts take until the test
+// ends: inotify instances, some seven a host, of which it grants root 128; and
+// neighbours, each other one on two networks, of which all hosts share 1024.
 func allowHosts(t testing.TB, n int) {
 	t.Helper()
-	const limit = "/proc/sys/fs/inotify/max_user_instances"
+	raise(t, "/proc/sys/fs/inotify/max_user_instances", 10*n)
+	for _, threshold := range []string{"gc_thresh3", "gc_thresh2", "gc_thresh1"} { // arp(7)
+		raise(t, "/proc/sys/net/ipv4/neigh/default/"+threshold, 4*n*n)
+	}
+}
+
+// raise raises one of the kernel's limits until the test ends.
+func raise(t testing.TB, limit string, least int) {
+	t.Helper()
 	was, err := os.ReadFile(limit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if have, err := strconv.Atoi(strings.TrimSpace(string(was))); err != nil || have >= 10*n {
+	if have, err := strconv.Atoi(strings.TrimSpace(string(was))); err != nil || have >= least {
 		return
 	}
-	if err := os.WriteFile(limit, []byte(strconv.Itoa(10*n)), 0o644); err != nil {
+	if err := os.WriteFile(limit, []byte(strconv.Itoa(least)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
