@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -85,9 +86,19 @@ func (h Host) adopts() bool {
 	return h.From.OVS != nil && h.From.OVS.ExternalIDs[OwnerKey] == "" && h.Desired.OVS != nil
 }
 
+// keep gives a key the value that it has, or takes it out where it has none.
+func keep(wanted, has map[string]string, key string) {
+	delete(wanted, key)
+	if value, ok := has[key]; ok {
+		wanted[key] = value
+	}
+}
+
 // rootFirst has the root of an adopted tree of STP take its identity before the
 // others: one of them that took a better one sooner would be the root meanwhile,
-// and ports would listen and learn twice.
+// and ports would listen and learn twice. Each other host's way to the root gets
+// its cost last: Open vSwitch sets one port after the other, and would choose
+// another way before it has set that one's.
 func (p *Plan) rootFirst() {
 	for i := range p.Hosts {
 		h := &p.Hosts[i]
@@ -98,9 +109,15 @@ func (p *Plan) rootFirst() {
 		if h.Name != p.Tree.Root {
 			state.OVS = state.OVS.clone()
 			for _, key := range []string{"stp-priority", "stp-system-id", "hwaddr"} { // the last stands for the address where that is not set
-				delete(state.OVS.OtherConfig, key)
-				if was, ok := h.From.OVS.OtherConfig[key]; ok {
-					state.OVS.OtherConfig[key] = was
+				keep(state.OVS.OtherConfig, h.From.OVS.OtherConfig, key)
+			}
+			parent := p.Tree.Node(h.Name).Parent
+			for i, want := range state.OVS.Ports {
+				at := slices.IndexFunc(h.From.OVS.Ports, func(p Port) bool { return p.serves(want) })
+				if at >= 0 && want.ExternalIDs[PeerKey] == parent {
+					want.OtherConfig = maps.Clone(want.OtherConfig)
+					keep(want.OtherConfig, h.From.OVS.Ports[at].OtherConfig, "stp-path-cost")
+					state.OVS.Ports[i] = want
 				}
 			}
 		}

@@ -141,11 +141,21 @@ func TestAnAdoptedTunnelKeepsItsNumberInSTP(t *testing.T) {
 	}
 }
 
-func TestTheRootOfAnAdoptedTreeTakesItsIdentityFirst(t *testing.T) {
+func TestAnAdoptedTreeOfSTPStaysWhileItsBridgesChange(t *testing.T) {
 	in := input(t, strings.Replace(threeHosts, "root: h1, backup: h2", "protocol: stp, root: h2, backup: h1", 1))
 	in.Observed = map[string]plan.Observation{}
 	for _, h := range []string{"h1", "h2", "h3"} {
 		in.Observed[h] = plan.Observation{State: plan.HostState{OVS: &plan.OVS{Name: "br0", STP: true}}}
+	}
+	in.Observed["h1"] = plan.Observation{State: plan.HostState{OVS: byHand("vxlan")}}
+	for step, want := range []map[string]string{{"h2": "", "h3": "2000"}, {"h2": "2000", "h3": "2000"}} {
+		got := make(map[string]string)
+		for _, port := range makePlan(t, in).Hosts[0].Steps()[step].OVS.Ports {
+			got[port.ExternalIDs[plan.PeerKey]] = port.OtherConfig["stp-path-cost"]
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("costs of h1 after step %d, where h2 is the root: %s", step, diff)
+		}
 	}
 	got := make(map[string]string)
 	for _, h := range makePlan(t, in).Hosts {
