@@ -82,7 +82,7 @@ func (l *lane) begin(args []string, at string) *strike {
 	case atConfirmed, atDisarm:
 		gone := map[string]string{
 			atConfirmed: "/var/lib/fabric/journal.json",
-			atDisarm:    "/etc/systemd/system/multi-user.target.wants/fabric-watch.service",
+			atDisarm:    "/etc/systemd/system/fabric-recover.service",
 		}[at]
 		go func() {
 			if s.waitFile("/var/lib/fabric/journal.json", true) {
@@ -153,7 +153,7 @@ func (s *strike) stopNode() {
 	}
 }
 
-// waitFile waits until a file of the host's is there, or not there, and says
+// waitFile waits until a file of the host's, no link, is there, or not there, and says
 // whether it came to that.
 func (s *strike) waitFile(path string, there bool) bool {
 	tick := time.NewTicker(time.Millisecond)
