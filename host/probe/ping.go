@@ -143,7 +143,9 @@ func (p *pinger) send(ctx context.Context) error {
 	for seq := range p.echoes {
 		switch {
 		case seq > 0 && p.target(seq) == 0:
-			err = pause(ctx, p.req.Interval)
+			err = pause(ctx, max(p.req.Interval, p.req.Spacing))
+		case seq > 0 && p.req.Spacing > 0:
+			err = pause(ctx, p.req.Spacing)
 		case seq > 0 && seq%burst == 0:
 			err = pause(ctx, burstPause)
 		}

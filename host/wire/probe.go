@@ -64,7 +64,8 @@ type PingRequest struct {
 	Size     int           `json:"size"`     // IPv4 total length in bytes: 20 of IP, 8 of ICMP, the rest payload; 28 to 65535
 	DF       bool          `json:"df"`       // set "don't fragment"
 	Count    int           `json:"count"`    // echoes to each target
-	Interval time.Duration `json:"interval"` // between two echoes to a target
+	Interval time.Duration `json:"interval"` // between two echoes to a target, at least
+	Spacing  time.Duration `json:"spacing"`  // between two echoes, whatever their targets; 0: as fast as the replies can be read
 	Timeout  time.Duration `json:"timeout"`  // for replies, after the last echo
 }
 

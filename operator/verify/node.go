@@ -28,10 +28,17 @@ type Options struct {
 const (
 	smallSize = 84 // bytes, what ping(8) sends
 
-	pingCount     = 3
-	pingInterval  = 10 * time.Millisecond
-	pingTimeout   = time.Second
-	sizeCount     = 2
+	pingCount    = 3
+	pingInterval = 10 * time.Millisecond
+	pingTimeout  = time.Second
+	sizeCount    = 2
+
+	// echoRate is how many echoes a second go through the whole fabric, and
+	// echoTime how long all of a round take at most: on many hosts the rate is
+	// higher.
+	echoRate = 1000
+	echoTime = 5 * time.Second
+
 	searchTimeout = 300 * time.Millisecond
 	arpWait       = 300 * time.Millisecond
 	iperfDuration = 2 * time.Second

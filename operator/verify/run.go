@@ -218,6 +218,18 @@ func (r *runner) pings(ctx context.Context, check string, request func(Host) *wi
 	return results, err
 }
 
+// spacing is between two echoes of a host. Hosts that all send at once to all
+// others would have the root, which forwards most of it, drop some.
+func (r *runner) spacing(count int) time.Duration {
+	hosts := len(r.exp.Hosts)
+	sending := hosts
+	if r.opts.Parallel > 0 {
+		sending = min(hosts, r.opts.Parallel)
+	}
+	rate := max(echoRate, hosts*(hosts-1)*count*int(time.Second)/int(echoTime))
+	return time.Duration(sending) * time.Second / time.Duration(rate)
+}
+
 // hostPing makes each host's request to ping all others.
 func (r *runner) hostPing(ctx context.Context, size int, df bool, count int) func(Host) *wire.ProbeRequest {
 	return func(host Host) *wire.ProbeRequest {
@@ -232,7 +244,7 @@ func (r *runner) hostPing(ctx context.Context, size int, df bool, count int) fun
 		}
 		return &wire.ProbeRequest{Ping: &wire.PingRequest{
 			Targets: targets, Source: host.Address, Size: size, DF: df,
-			Count: count, Interval: pingInterval, Timeout: patience.Stretch(ctx, pingTimeout),
+			Count: count, Interval: pingInterval, Spacing: r.spacing(count), Timeout: patience.Stretch(ctx, pingTimeout),
 		}}
 	}
 }

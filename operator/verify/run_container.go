@@ -75,7 +75,7 @@ func (r *runner) containerPing(ctx context.Context, size int, df bool, count int
 		}
 		return &wire.ProbeRequest{ContainerPing: &wire.ContainerPingRequest{Ping: wire.PingRequest{
 			Targets: targets, Size: size, DF: df,
-			Count: count, Interval: pingInterval, Timeout: patience.Stretch(ctx, pingTimeout),
+			Count: count, Interval: pingInterval, Spacing: r.spacing(count), Timeout: patience.Stretch(ctx, pingTimeout),
 		}}}
 	}
 }

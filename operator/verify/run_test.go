@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,6 +187,36 @@ func TestRunKeepsToItsLimit(t *testing.T) {
 			t.Errorf("took %v, want %v", took, want)
 		}
 	})
+}
+
+func TestHostsThatPingAtOnceShareARate(t *testing.T) {
+	for _, tc := range []struct {
+		hosts, parallel int
+		want            time.Duration // between two echoes of a host
+	}{
+		{3, 0, 3 * time.Second / 1000},
+		{3, 1, time.Second / 1000},
+		{20, 16, 16 * time.Second / 1000},
+		{200, 16, 16 * time.Second / (200 * 199 * 3 / 5)}, // all within 5 s
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fabric := verifytest.New(verifytest.Hosts(tc.hosts))
+			var mu sync.Mutex
+			got := make(map[time.Duration]bool)
+			fabric.Fail = func(_ string, req wire.ProbeRequest) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if req.Ping != nil && req.Ping.Source.IsValid() && req.Ping.Count == 3 {
+					got[req.Ping.Spacing] = true
+				}
+				return nil
+			}
+			run(t, fabric, verify.Options{Parallel: tc.parallel})
+			if diff := cmp.Diff(map[time.Duration]bool{tc.want: true}, got); diff != "" {
+				t.Errorf("%d hosts, %d at once: %s", tc.hosts, tc.parallel, diff)
+			}
+		})
+	}
 }
 
 func TestReachAsksOnlyForTheWaysOfSomeHosts(t *testing.T) {
