@@ -48,7 +48,7 @@ func BenchmarkTwentyHosts(b *testing.B) {
 	b.ResetTimer()
 	for range b.N {
 		start := time.Now()
-		w.must("apply", "--yes", crowded)
+		w.must("apply", "--yes", "--settle=2m")
 		applied += time.Since(start)
 		w.must("destroy", "--yes", crowded)
 		start = time.Now()
