@@ -18,6 +18,7 @@ const module = "github.com/ovsfabric/fabric/"
 var rooms = map[string][]string{
 	"internal/build":             {},
 	"internal/natural":           {},
+	"internal/osrelease":         {},
 	"internal/patience":          {},
 	"internal/printable":         {},
 	"internal/sshword":           {},
@@ -26,10 +27,10 @@ var rooms = map[string][]string{
 	"templates":                  {},
 	"plan":                       {"topology", "ipam", "templates", "internal/printable"},
 	"picture":                    {"plan"},
-	"lab":                        {"internal/natural"},
+	"lab":                        {"internal/natural", "internal/osrelease"},
 	"host/command":               {},
 	"host/file":                  {},
-	"host/kmod":                  {"plan"},
+	"host/kmod":                  {"plan", "internal/osrelease"},
 	"host/wire":                  {"plan", "internal/printable"},
 	"ovsdb/vswitch":              {},
 	"ovsdb/ovsdbtest":            {},
@@ -38,7 +39,7 @@ var rooms = map[string][]string{
 	"host/link":                  {"plan"},
 	"host/boot":                  {"plan", "templates", "host/command", "host/file", "internal/build", "internal/patience"},
 	"host/probe":                 {"plan", "host/wire", "internal/patience"},
-	"host":                       {"plan", "host/wire", "host/file", "internal/patience", "internal/printable"},
+	"host":                       {"plan", "host/wire", "host/file", "internal/osrelease", "internal/patience", "internal/printable"},
 	"operator/remote":            {"plan", "host/wire", "internal/build", "internal/patience", "internal/printable", "internal/sshword"},
 	"operator/rollout":           {"plan", "host/wire", "internal/patience"},
 	"operator/verify":            {"plan", "topology", "host/wire", "internal/patience"},
@@ -50,7 +51,7 @@ var rooms = map[string][]string{
 // what they may not import: whatever has a clock, chance, files or a network
 // in it.
 var (
-	pure   = []string{"topology", "ipam", "templates", "plan", "picture", "internal/natural", "internal/printable", "internal/sshword"}
+	pure   = []string{"topology", "ipam", "templates", "plan", "picture", "internal/natural", "internal/osrelease", "internal/printable", "internal/sshword"}
 	impure = []string{"os", "os/exec", "net/http", "time", "math/rand", "math/rand/v2", "crypto/rand", "syscall", "path/filepath", "io/ioutil", "context"}
 )
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ovsfabric/fabric/host/file"
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/osrelease"
 	"github.com/ovsfabric/fabric/internal/patience"
 	"github.com/ovsfabric/fabric/plan"
 )
@@ -377,12 +378,7 @@ func osName() string {
 	if err != nil {
 		return ""
 	}
-	for line := range strings.Lines(string(data)) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
-			return strings.Trim(value, `"`)
-		}
-	}
-	return ""
+	return osrelease.Parse(string(data))["PRETTY_NAME"]
 }
 
 // journal is what a host must know to go back from a half-done apply.
@@ -395,6 +391,11 @@ type journal struct {
 }
 
 const journalVersion = 1
+
+// deadline bounds going back from the journal.
+func (j journal) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	return patience.Timeout(patience.With(ctx, j.Patience), rollbackTimeout)
+}
 
 func (j journal) bytes() ([]byte, error) {
 	j.Version = journalVersion

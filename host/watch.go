@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 // How long Watch waits after it could not go back: longer from time to time.
@@ -54,7 +52,7 @@ func goBackWhenFree(ctx context.Context, open func(fabric string) *Host) error {
 	}
 	h = open(j.Query.Fabric)
 	h.Log.Warn("an apply was cut off: going back", "fabric", j.Query.Fabric)
-	ctx, cancel := patience.Timeout(patience.With(ctx, j.Patience), rollbackTimeout)
+	ctx, cancel := j.deadline(ctx)
 	defer cancel()
 	if err := h.Rollback(ctx, func(text string) { h.Log.Info(text) }); err != nil {
 		return err
@@ -80,7 +78,7 @@ func BeforeDocker(ctx context.Context, open func(fabric string) *Host) error {
 		return err
 	}
 	h = open(j.Query.Fabric)
-	ctx, cancel := patience.Timeout(patience.With(ctx, j.Patience), rollbackTimeout)
+	ctx, cancel := j.deadline(ctx)
 	defer cancel()
 	return h.RollbackAtBoot(ctx, func(text string) { h.Log.Warn(text, "fabric", j.Query.Fabric) })
 }

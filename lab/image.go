@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ovsfabric/fabric/internal/osrelease"
 )
 
 const imageDir = "/var/cache/fabric-lab"
@@ -272,8 +274,9 @@ func machineMirror(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("which system this is: %w", err)
 	}
-	id, codename := osReleaseFields(string(osRelease))
-	if id != "debian" || codename == "" {
+	release := osrelease.Parse(string(osRelease))
+	codename := release["VERSION_CODENAME"]
+	if release["ID"] != "debian" || codename == "" {
 		return "", nil
 	}
 	out, err := run(ctx, "apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages")
@@ -291,19 +294,4 @@ func mirrorOf(targets, codename string) string {
 		}
 	}
 	return ""
-}
-
-// osReleaseFields reads ID and VERSION_CODENAME, see os-release(5).
-func osReleaseFields(content string) (id, codename string) {
-	for line := range strings.Lines(content) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		value = strings.Trim(value, `"'`)
-		switch key {
-		case "ID":
-			id = value
-		case "VERSION_CODENAME":
-			codename = value
-		}
-	}
-	return id, codename
 }

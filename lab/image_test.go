@@ -20,13 +20,6 @@ func TestMirrorIsTheOneOfTheMachinesOwnRelease(t *testing.T) {
 	}
 }
 
-func TestOSReleaseFieldsMayBeQuoted(t *testing.T) {
-	id, codename := osReleaseFields("PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nVERSION_CODENAME=trixie\nID=\"debian\"\n")
-	if id != "debian" || codename != "trixie" {
-		t.Errorf("got %q, %q", id, codename)
-	}
-}
-
 func TestRecipesDifferInTheirHash(t *testing.T) {
 	base := recipe{release: "trixie", driver: Nspawn, packages: []string{"a"}}
 	changed := map[string]recipe{

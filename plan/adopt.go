@@ -24,11 +24,10 @@ func (s *OVS) named(observed *OVS) *OVS {
 	}
 	kept := make(map[int]string) // numbers
 	for i := range s.Ports {
-		at := slices.IndexFunc(observed.Ports, func(p Port) bool { return p.serves(s.Ports[i]) })
-		if at < 0 {
+		there, found := observed.serving(s.Ports[i])
+		if !found {
 			continue
 		}
-		there := observed.Ports[at]
 		if !slices.ContainsFunc(s.Ports, func(p Port) bool { return p.Name == there.Name }) {
 			s.Ports[i].Name = there.Name
 		}
@@ -54,13 +53,13 @@ func (p Port) stpNumber() string {
 // number gives ports the numbers that they have, by index, and all others
 // whose number that is the first one that is free.
 func (s *OVS) number(kept map[int]string) {
+	if len(kept) == 0 {
+		return
+	}
 	taken := make(map[string]bool)
 	for i, number := range kept {
 		s.Ports[i] = s.Ports[i].with(stpNumberKey, number)
 		taken[number] = true
-	}
-	if len(kept) == 0 {
-		return
 	}
 	for i, p := range s.Ports {
 		if _, has := kept[i]; !has && !taken[p.OtherConfig[stpNumberKey]] {
@@ -113,16 +112,24 @@ func (p *Plan) rootFirst() {
 			}
 			parent := p.Tree.Node(h.Name).Parent
 			for i, want := range state.OVS.Ports {
-				at := slices.IndexFunc(h.From.OVS.Ports, func(p Port) bool { return p.serves(want) })
-				if at >= 0 && want.ExternalIDs[PeerKey] == parent {
+				if there, found := h.From.OVS.serving(want); found && want.ExternalIDs[PeerKey] == parent {
 					want.OtherConfig = maps.Clone(want.OtherConfig)
-					keep(want.OtherConfig, h.From.OVS.Ports[at].OtherConfig, "stp-path-cost")
+					keep(want.OtherConfig, there.OtherConfig, "stp-path-cost")
 					state.OVS.Ports[i] = want
 				}
 			}
 		}
 		h.Between = []HostState{state}
 	}
+}
+
+// serving is the observed port that serves as a wanted one.
+func (s *OVS) serving(want Port) (there Port, found bool) {
+	at := slices.IndexFunc(s.Ports, func(p Port) bool { return p.serves(want) })
+	if at < 0 {
+		return Port{}, false
+	}
+	return s.Ports[at], true
 }
 
 // serves says whether an observed port is a tunnel of the wanted kind to the

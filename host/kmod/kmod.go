@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ovsfabric/fabric/internal/osrelease"
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -167,12 +168,7 @@ func (k Kernel) distribution() string {
 	if err != nil {
 		return ""
 	}
-	for line := range strings.Lines(string(data)) {
-		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "ID="); ok {
-			return strings.Trim(id, `"`)
-		}
-	}
-	return ""
+	return osrelease.Parse(string(data))["ID"]
 }
 
 func (k Kernel) modules() string { return filepath.Join("/lib/modules", k.Release) }
