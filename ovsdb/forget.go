@@ -18,6 +18,22 @@ import (
 // were under way while the tree moved may have taught it the old way again, and frames of flows that are cached teach it nothing
 // until ovs-vswitchd looks through the cache, every half second. The bridge need not be there.
 func (r *Resource) Forget(ctx context.Context) error {
+	if err := r.control(ctx, "fdb/flush", plan.BridgeName); err != nil {
+		return fmt.Errorf("having ovs-vswitchd forget addresses: %w", err)
+	}
+	return nil
+}
+
+// moveTree has the bridge act on a priority or a cost that it was given, and tell its neighbours. By itself it does so within a
+// second, at the next tick (rstp_port_set_path_cost__ and rstp_set_bridge_priority__ in Open vSwitch's lib/rstp.c): a neighbour that
+// hears of a lost root before that takes what it knew of this bridge for the news of another one, until it has aged. The command
+// is in ovs-vswitchd(8), which promises a topology change; its source runs the state machines, and changes nothing (rstp_unixctl_tcn).
+func (r *Resource) moveTree(ctx context.Context) error {
+	return r.control(ctx, "rstp/tcn", plan.BridgeName)
+}
+
+// control runs a command of ovs-vswitchd by JSON-RPC 1.0, as ovs-appctl(8) does.
+func (r *Resource) control(ctx context.Context, command string, args ...string) error {
 	pid, err := os.ReadFile(filepath.Join(filepath.Dir(r.path()), "ovs-vswitchd.pid"))
 	if err != nil {
 		return fmt.Errorf("finding ovs-vswitchd: %w", err)
@@ -25,14 +41,6 @@ func (r *Resource) Forget(ctx context.Context) error {
 	ctx, cancel := patience.Timeout(ctx, answerTime)
 	defer cancel()
 	socket := filepath.Join(filepath.Dir(r.path()), fmt.Sprintf("ovs-vswitchd.%s.ctl", bytes.TrimSpace(pid)))
-	if err := control(ctx, socket, "fdb/flush", plan.BridgeName); err != nil {
-		return fmt.Errorf("having ovs-vswitchd forget addresses: %w", err)
-	}
-	return nil
-}
-
-// control runs a command of ovs-vswitchd by JSON-RPC 1.0, as ovs-appctl(8) does.
-func control(ctx context.Context, socket, command string, args ...string) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", socket)
 	if err != nil {

@@ -3,6 +3,8 @@
 package ovsdb
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,25 @@ func TestForgetSaysWhatKeepsItFromIt(t *testing.T) {
 	s := ovsdbtest.Start(t)
 	if err := New(s.Endpoint, "demo").Forget(t.Context()); err == nil || !strings.Contains(err.Error(), "no such bridge") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Open vSwitch acts on a priority at its next tick, up to a second later.
+func TestTheTreeMovesBeforeApplyReturns(t *testing.T) {
+	s := ovsdbtest.Start(t)
+	want := bridge(tunnel("f-h2", "h2", "192.0.2.2"))
+	apply(t, s, want)
+	s.Appctl("vlog/set", "rstp:file:dbg", "rstp_sm:file:dbg")
+	want.OtherConfig["rstp-priority"] = "8192"
+	apply(t, s, want)
+
+	log, err := os.ReadFile(filepath.Join(s.Dir, "ovs-vswitchd.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, since, found := strings.Cut(string(log), "br0: new bridge identifier: 2.")
+	if !found || !strings.Contains(since, "br0: move_rstp()") {
+		t.Errorf("the log of ovs-vswitchd:\n%s", log)
 	}
 }
 

@@ -150,6 +150,9 @@ func (r *Resource) settle(ctx context.Context, s *session, root string, number i
 	if err := s.configured(ctx, root, number); err != nil {
 		return fmt.Errorf("waiting for ovs-vswitchd to configure the bridge: %w", err)
 	}
+	if want != nil && want.RSTP {
+		_ = r.moveTree(ctx) // or it moves at the next tick
+	}
 	have, err := s.read(ctx)
 	if err != nil {
 		return err

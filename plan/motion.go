@@ -49,7 +49,8 @@ const (
 //  1. New tunnels stand beside the old ones, at a cost that draws no traffic. Tunnels that carry nothing, and will not, are held out
 //     of the tree, so that news of a lost root cannot go round in what the next step leaves.
 //     Priorities that get better are the new ones, where that makes no other root.
-//  2. Costs are the new ones, and the other priorities that get better. Each host whose way to the root is not in the new tree leaves it.
+//  2. Costs are the new ones, and the other priorities that get better. Each host whose way to the root is not in the new tree leaves it;
+//     of those that leave a removed root all but one.
 //  3. The other ends let go. Hosts whose priority gets worse have the worst one, now that there is no loop for the news of a root that is
 //     none any more to go round in. To its neighbours a bridge of another priority is another bridge, with worse news, and they would hold on
 //     to what they know until it has aged: so those that need its news let go of it, in this step, and
@@ -90,6 +91,7 @@ type motion struct {
 	stp     bool              // one of the trees is not RSTP's
 	parent  map[string]string // in the old tree
 	leaving map[string]bool   // hosts whose way to the root is not in the new tree
+	last    string            // the one of them that leaves a removed root after the others
 	next    map[[2]string]bool
 	demoted map[string]bool    // hosts that their neighbours have to let go of to believe their worse priority
 	cut     map[[2]string]bool // tunnels that the first host lets go of because the second one is demoted
@@ -124,8 +126,25 @@ func newMotion(p *Plan) *motion {
 			m.leaving[h.Name] = true
 		}
 	}
+	m.last = m.lastOfRemovedRoot()
 	m.demote()
 	return m
+}
+
+// lastOfRemovedRoot is the neighbour of a removed root that is nearest to the new one. Those that leave before it reach the old root
+// through it, and know the new one as the way there already. Where it left at once with them, they would tell it, and each other, of
+// the root that they had a moment before, until a switch had sent all that it may in a second (TxHoldCount, 802.1D-2004 17.13.12).
+func (m *motion) lastOfRemovedRoot() string {
+	if m.root == nil || !m.root.Removed {
+		return ""
+	}
+	last := ""
+	for _, n := range m.plan.Tree.Nodes {
+		if m.leaving[n.Name] && m.parent[n.Name] == m.old.Root && (last == "" || n.Depth < m.plan.Tree.Node(last).Depth) {
+			last = n.Name
+		}
+	}
+	return last
 }
 
 // present predicts the tree of the hosts as they were observed.
@@ -355,7 +374,7 @@ func (m *motion) newcomer(want *OVS) *OVS {
 // away from. The other end of such a tunnel forwards, for others.
 func (m *motion) leaves(host, peer string) bool {
 	if m.parent[host] == peer {
-		return m.leaving[host]
+		return m.leaving[host] && host != m.last
 	}
 	return m.old.Port(host, peer).Role == topology.RoleAlternate
 }

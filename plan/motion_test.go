@@ -218,6 +218,44 @@ func TestNeighboursLetGoOfAnOldRootThatGetsAWorsePriority(t *testing.T) {
 	checkPorts(t, p, want)
 }
 
+func TestTheNewRootLeavesARemovedOneLast(t *testing.T) {
+	p := changed(t, fourHosts, strings.NewReplacer("  h1: {address: 192.0.2.11}\n", "", "root: h1, backup: h2", "root: h2, backup: h3").Replace(fourHosts))
+	want := map[string][]string{
+		"h2": {
+			"4096: vx-h1 2000, vx-h3 2000, vx-h4 2000",
+			"4096: vx-h1 2000, vx-h3 2000, vx-h4 2000",
+			"4096: vx-h1 2000 held, vx-h3 2000, vx-h4 2000",
+			"4096: vx-h3 2000, vx-h4 2000",
+		},
+		"h3": {
+			"8192: vx-h1 2000, vx-h2 2000, vx-h4 2000",
+			"8192: vx-h1 2000 held, vx-h2 2000, vx-h4 2000",
+			"8192: vx-h1 2000 held, vx-h2 2000, vx-h4 2000 held",
+			"8192: vx-h2 2000, vx-h4 2000",
+		},
+	}
+	checkPorts(t, p, want)
+}
+
+func TestTheNeighbourOfARemovedRootThatIsNextToTheNewOneLeavesItLast(t *testing.T) {
+	after := strings.NewReplacer("  h1: {address: 192.0.2.11}\n", "", "root: h1, backup: h2", "root: h3, backup: h4").Replace(inRing(fourHosts)) +
+		"links: [{between: [h2, h3], cost: 9000}]\n"
+	var held []string
+	for _, h := range changed(t, inRing(fourHosts), after).Hosts {
+		if len(h.Between) == 0 {
+			continue
+		}
+		for _, p := range h.Between[1].OVS.Ports {
+			if p.ExternalIDs[plan.PeerKey] == "h1" && p.OtherConfig["rstp-admin-port-state"] == "false" {
+				held = append(held, h.Name)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"h2"}, held); diff != "" {
+		t.Errorf("hosts that leave h1 first: %s", diff)
+	}
+}
+
 func TestHostsThatMayFailAloneTakeNoSteps(t *testing.T) {
 	p := changed(t, fourHosts, inRing(fourHosts))
 	p.Apart()
