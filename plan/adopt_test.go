@@ -166,4 +166,8 @@ func TestAnAdoptedTreeOfSTPStaysWhileItsBridgesChange(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"h1": " none 8192", "h2": " 4096 4096", "h3": " none 32768"}, got); diff != "" {
 		t.Error(diff)
 	}
+	root, know := makePlan(t, in).RootFirst()
+	if diff := cmp.Diff([]string{"h1", "h2", "h3"}, know); diff != "" || root.Name != "h2" || root.Priority != 4096 || root.MAC == [6]byte{} {
+		t.Errorf("%+v is to be known to these first: %s", root, diff)
+	}
 }

@@ -498,3 +498,21 @@ func (p *Plan) Joining() []Tunnel {
 	}
 	return ends
 }
+
+// RootFirst is the root whose identity the first of several steps changes, and the hosts that have to know it before the second; none
+// where the steps do not begin so.
+func (p *Plan) RootFirst() (root topology.Bridge, know []string) {
+	if p.Protocol != string(topology.STP) {
+		return topology.Bridge{}, nil
+	}
+	for _, h := range p.Hosts {
+		if len(h.Between) == 0 {
+			continue
+		}
+		know = append(know, h.Name)
+		if h.Name == p.Tree.Root {
+			root = h.Desired.OVS.treeBridge(h.Name)
+		}
+	}
+	return root, know
+}

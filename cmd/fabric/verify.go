@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -200,18 +201,20 @@ func unsettled(failed []verify.Check, within time.Duration) error {
 }
 
 // stand is what an apply of several steps waits for after the first: the new
-// tunnels of the tree are up.
+// tunnels of the tree are up, and a root that took its identity is known.
 func stand(p *plan.Plan, f *fleet, settle time.Duration) func(context.Context) error {
+	var footing verify.Footing
+	for _, t := range p.Joining() {
+		footing.Tunnels = append(footing.Tunnels, verify.Tunnel(t))
+	}
+	root, know := p.RootFirst()
+	footing.Root, footing.Know = wire.BridgeID{Priority: int(root.Priority), MAC: net.HardwareAddr(root.MAC[:]).String()}, know
 	return func(ctx context.Context) error {
-		var tunnels []verify.Tunnel
-		for _, t := range p.Joining() {
-			tunnels = append(tunnels, verify.Tunnel(t))
-		}
-		lacking, err := verify.Stand(ctx, f.nodes(), tunnels, settle)
+		lacking, err := verify.Stand(ctx, f.nodes(), footing, settle)
 		if err != nil || len(lacking) == 0 {
 			return err
 		}
-		return errors.New(strings.Join(append([]string{fmt.Sprintf("the new tunnels did not come up within %s", settle)}, lacking...), "\n"))
+		return errors.New(strings.Join(append([]string{fmt.Sprintf("the tree was not ready for the next step within %s", settle)}, lacking...), "\n"))
 	}
 }
 

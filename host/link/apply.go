@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"time"
 
@@ -46,10 +47,8 @@ func (h rtnl) form(ctx context.Context, want plan.Links) error {
 	if err != nil {
 		return err
 	}
-	if mac != nil && bridge.Attrs().HardwareAddr.String() != mac.String() {
-		if err := h.LinkSetHardwareAddr(bridge, mac); err != nil {
-			return fmt.Errorf("set the MAC of %s to %s: %w", want.Name, mac, err)
-		}
+	if err := h.setMAC(bridge, mac); err != nil {
+		return err
 	}
 	if err := h.setMTU(bridge, want.MTU); err != nil {
 		return err
@@ -100,6 +99,25 @@ func (h rtnl) makeBridge(name string, mac net.HardwareAddr) (netlink.Link, error
 		return nil, fmt.Errorf("%s is a %s link, not a Linux bridge: rename or delete it, or choose another bridge", name, l.Type())
 	}
 	return l, nil
+}
+
+// setMAC gives the bridge another MAC, if it has another than that, and has
+// the kernel tell its neighbours and containers: they would send to the former
+// one until they ask again.
+func (h rtnl) setMAC(bridge netlink.Link, mac net.HardwareAddr) error {
+	attrs := bridge.Attrs()
+	if mac == nil || attrs.HardwareAddr.String() == mac.String() {
+		return nil
+	}
+	notify := "/proc/sys/net/ipv4/conf/" + attrs.Name + "/arp_notify"
+	if was, err := os.ReadFile(notify); err == nil { // where it cannot be had they ask again
+		_ = os.WriteFile(notify, []byte("1"), 0)
+		defer func() { _ = os.WriteFile(notify, was, 0) }()
+	}
+	if err := h.LinkSetHardwareAddr(bridge, mac); err != nil {
+		return fmt.Errorf("set the MAC of %s to %s: %w", attrs.Name, mac, err)
+	}
+	return nil
 }
 
 // setAddress replaces the fabric's address on the bridge. On a bridge that

@@ -3,7 +3,9 @@
 package link
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/ovsfabric/fabric/plan"
 )
@@ -145,6 +148,34 @@ func TestTheBridgesMACIsOneThatWasSet(t *testing.T) {
 			apply(t, &want)
 			check(t, &want)
 		})
+	}
+}
+
+func TestContainersHearOfAnotherMAC(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	want := demo()
+	apply(t, &want)
+	must(t, netlink.LinkSetMaster(addVeth(t, "v0", "v1"), get(t, want.Name)))
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	arp := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ARP))
+	must(t, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: arp, Ifindex: get(t, "v1").Attrs().Index}))
+	must(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 5}))
+
+	want.MAC = "02:42:ac:11:80:01"
+	apply(t, &want)
+	frame := make([]byte, 64)
+	n, _, err := unix.Recvfrom(fd, frame, 0)
+	must(t, err)
+	const header, sender = 14, 8 // the sender's two addresses come after the hardware's and the protocol's kinds (RFC 826)
+	mac, _ := net.ParseMAC(want.MAC)
+	if got := frame[header+sender : n]; !bytes.HasPrefix(got, append(mac, want.Address.Addr().AsSlice()...)) {
+		t.Errorf("sent: % x", frame[:n])
+	}
+	if left, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + want.Name + "/arp_notify"); err != nil || string(left) != "0\n" {
+		t.Errorf("arp_notify is %q (%v), as it was not", left, err)
 	}
 }
 

@@ -2,6 +2,8 @@
 // JSON values.
 package wire
 
+import "fmt"
+
 // TreeStatus is the spanning tree as one host's bridge sees it at a moment.
 // It is zero where the fabric has no bridge.
 type TreeStatus struct {
@@ -18,6 +20,8 @@ type BridgeID struct {
 	Priority int    `json:"priority"` // 0 to 65535, the system ID extension included
 	MAC      string `json:"mac"`      // colon-separated, lower case
 }
+
+func (b BridgeID) String() string { return fmt.Sprintf("%s of priority %d", b.MAC, b.Priority) }
 
 // TreePort is a port of the bridge. One that does not carry the mark of the
 // fabric has no peer.

@@ -14,47 +14,72 @@ type Tunnel struct {
 	Host, Port string
 }
 
-// Stand waits until the tunnels are up and have a place in the tree that lasts, at most for settle, and returns the ones that are not
-// so then. The error is that of ctx.
-func Stand(ctx context.Context, nodes map[string]Node, tunnels []Tunnel, settle time.Duration) ([]string, error) {
+// Footing is what has to be there before a change of several steps goes on.
+type Footing struct {
+	Tunnels []Tunnel      // that are up and have a place in the tree that lasts
+	Root    wire.BridgeID // whom Know take for the root
+	Know    []string      // hosts
+}
+
+// Stand waits for the footing, at most for settle, and returns what is lacking of it then. The error is that of ctx.
+func Stand(ctx context.Context, nodes map[string]Node, footing Footing, settle time.Duration) ([]string, error) {
 	deadline := time.Now().Add(settle)
 	r := &runner{nodes: nodes}
-	for _, t := range tunnels {
-		if !slices.ContainsFunc(r.exp.Hosts, func(h Host) bool { return h.Name == t.Host }) {
-			r.exp.Hosts = append(r.exp.Hosts, Host{Name: t.Host})
-		}
+	for _, name := range footing.hosts() {
+		r.exp.Hosts = append(r.exp.Hosts, Host{Name: name})
 	}
 	for {
 		answers, err := r.each(ctx, func(Host) *wire.ProbeRequest { return &wire.ProbeRequest{Tree: &wire.TreeRequest{}} })
 		if err != nil {
-			return nil, fmt.Errorf("look at the new tunnels: %w", err)
+			return nil, fmt.Errorf("look at the tree between two steps: %w", err)
 		}
-		lacking := standing(answers, tunnels)
+		lacking := footing.lacking(answers)
 		if len(lacking) == 0 || !time.Now().Add(settlePause).Before(deadline) {
 			return lacking, nil
 		}
 		if err := pause(ctx, settlePause); err != nil {
-			return nil, fmt.Errorf("look at the new tunnels: %w", err)
+			return nil, fmt.Errorf("look at the tree between two steps: %w", err)
 		}
 	}
 }
 
-// standing says what is lacking of the tunnels, a line each.
-func standing(answers []answer, tunnels []Tunnel) []string {
+// hosts are those to be asked.
+func (f Footing) hosts() []string {
+	names := slices.Clone(f.Know)
+	for _, t := range f.Tunnels {
+		names = append(names, t.Host)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// lacking says what is, a line each.
+func (f Footing) lacking(answers []answer) []string {
+	trees := make(map[string]*wire.TreeStatus)
 	var lacking []string
-	for _, t := range tunnels {
-		i := slices.IndexFunc(answers, func(a answer) bool { return a.host == t.Host })
+	for _, host := range f.hosts() {
+		i := slices.IndexFunc(answers, func(a answer) bool { return a.host == host })
 		switch {
 		case i < 0:
-			lacking = append(lacking, t.Host+": it was not asked")
+			lacking = append(lacking, host+": it was not asked")
 		case answers[i].err != nil:
-			lacking = append(lacking, fmt.Sprintf("%s: %v", t.Host, answers[i].err))
+			lacking = append(lacking, fmt.Sprintf("%s: %v", host, answers[i].err))
 		case answers[i].result.Tree == nil:
-			lacking = append(lacking, t.Host+": no tree in its answer")
+			lacking = append(lacking, host+": no tree in its answer")
 		default:
-			if why := lacks(*answers[i].result.Tree, t.Port); why != "" {
+			trees[host] = answers[i].result.Tree
+		}
+	}
+	for _, t := range f.Tunnels {
+		if tree := trees[t.Host]; tree != nil {
+			if why := lacks(*tree, t.Port); why != "" {
 				lacking = append(lacking, fmt.Sprintf("%s: port %s: %s", t.Host, t.Port, why))
 			}
+		}
+	}
+	for _, host := range f.Know {
+		if tree := trees[host]; tree != nil && tree.Root != f.Root {
+			lacking = append(lacking, fmt.Sprintf("%s: its root is %s, not %s", host, tree.Root, f.Root))
 		}
 	}
 	return lacking
