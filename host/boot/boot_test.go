@@ -25,12 +25,13 @@ type host struct {
 	*Resource
 	asked []string
 	fail  string // the command that fails
+	stale string // what systemctl says of units whose files have changed since it read them
 }
 
 func newHost(t *testing.T) *host {
 	t.Helper()
 	root := t.TempDir()
-	h := &host{Resource: New(root, false)}
+	h := &host{Resource: New(root, false), stale: "no\n\nno\n"}
 	h.running = filepath.Join(root, "running")
 	h.put(t, "/running", "first program")
 	h.mkdir(t, "/run/systemd/system")
@@ -45,6 +46,9 @@ func newHost(t *testing.T) *host {
 					line += " with " + filepath.Base(path)
 				}
 			}
+		}
+		if slices.Contains(args, "show") {
+			return []byte(h.stale), nil
 		}
 		h.asked = append(h.asked, line)
 		if line == h.fail {

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -73,12 +75,27 @@ func (g *Guard) Install(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, args := range [][]string{{"daemon-reload"}, {"restart", templates.WatchUnit}} {
-		if _, err := g.run(ctx, "systemctl", args...); err != nil {
-			return fmt.Errorf("systemd did not do it; `journalctl -u %s` may tell why: %w", templates.WatchUnit, err)
-		}
+	err := g.reload(ctx)
+	if err == nil {
+		_, err = g.run(ctx, "systemctl", "restart", templates.WatchUnit)
+	}
+	if err != nil {
+		return fmt.Errorf("systemd did not do it; `journalctl -u %s` may tell why: %w", templates.WatchUnit, err)
 	}
 	return nil
+}
+
+// reload has systemd read unit files again, if it knows a unit of the guard by
+// another file than is there now, or by one that is gone. It reads one that it
+// does not know once it needs it, and to read all again takes the tenths of a
+// second in which an apply has not begun yet.
+func (g *Guard) reload(ctx context.Context) error {
+	stale, err := g.run(ctx, "systemctl", "show", "--property=NeedDaemonReload", "--value", templates.WatchUnit, templates.RecoverUnit)
+	if err == nil && slices.Equal(strings.Fields(string(stale)), []string{"no", "no"}) {
+		return nil
+	}
+	_, err = g.run(ctx, "systemctl", "daemon-reload")
+	return err
 }
 
 // own is an error where a unit is somebody else's.
@@ -144,8 +161,7 @@ func (g *Guard) Disarm(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := g.run(ctx, "systemctl", "daemon-reload")
-	return err
+	return g.reload(ctx)
 }
 
 // Sweep takes away what a power cut left of a guard that nothing starts. It is

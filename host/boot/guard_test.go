@@ -39,7 +39,10 @@ func disarm(t *testing.T, g *Guard) {
 	}
 }
 
-const stopWatch = "systemctl stop " + templates.WatchUnit
+const (
+	restartWatch = "systemctl restart " + templates.WatchUnit
+	stopWatch    = "systemctl stop " + templates.WatchUnit
+)
 
 func TestArmLeavesTheWorkToAProcessThatOutlivesTheCaller(t *testing.T) {
 	g, h := newGuard(t, false)
@@ -76,8 +79,20 @@ func TestTheWatchIsStartedWhenTheNextBootIsSeenTo(t *testing.T) {
 			t.Errorf("%s is enabled by a link to %q (%v)", unit, target, err)
 		}
 	}
-	if diff := cmp.Diff([]string{reload, "systemctl restart " + templates.WatchUnit}, h.asked); diff != "" {
+	if diff := cmp.Diff([]string{restartWatch}, h.asked); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+}
+
+func TestSystemdReadsUnitsAgainThatHaveChangedSinceItDid(t *testing.T) {
+	for _, stale := range []string{"no\n\nyes\n", "yes\n\nno\n", "", "no\n"} {
+		g, h := newGuard(t, false)
+		h.stale = stale
+		install(t, g)
+		disarm(t, g)
+		if diff := cmp.Diff([]string{reload, restartWatch, stopWatch, reload}, h.asked); diff != "" {
+			t.Errorf("where systemctl says %q, commands (-want +got):\n%s", stale, diff)
+		}
 	}
 }
 
@@ -90,7 +105,7 @@ func TestDisarmLeavesWhatWasThere(t *testing.T) {
 	if diff := cmp.Diff(before, h.tree(t)); diff != "" {
 		t.Errorf("files (-before +after):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{stopWatch, reload}, h.asked); diff != "" {
+	if diff := cmp.Diff([]string{stopWatch}, h.asked); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
 	}
 }
@@ -123,7 +138,7 @@ func TestDisarmByTheWatchDoesNotStopTheWatch(t *testing.T) {
 func TestInstallAfterOneThatWasCutOffIsAsGood(t *testing.T) {
 	g, h := newGuard(t, false)
 	before := h.tree(t)
-	h.fail = "systemctl restart " + templates.WatchUnit
+	h.fail = restartWatch
 	if err := g.Install(t.Context()); err == nil {
 		t.Fatal("no error, though systemctl failed")
 	}

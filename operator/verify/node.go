@@ -43,9 +43,9 @@ const (
 	arpWait       = 300 * time.Millisecond
 	iperfDuration = 2 * time.Second
 
-	// settlePause is between two looks at four hosts or less. At more it is
+	// settlePause is between two looks at three hosts or less. At more it is
 	// longer: where they are short of time, looks would keep BFD from coming up.
-	settlePause        = 200 * time.Millisecond
+	settlePause        = 100 * time.Millisecond
 	longestSettlePause = 3 * time.Second
 	// flapTime is how long full-size packets are given to come through once
 	// the tree has settled: a tunnel that was down for a moment, as BFD has

@@ -110,7 +110,7 @@ func (r *runner) forget(check string) {
 // settle repeats a step until the report has no failure of its check or the
 // deadline has passed.
 func (r *runner) settle(ctx context.Context, deadline time.Time, check string, step func(context.Context) error) error {
-	wait := min(settlePause*time.Duration(max(1, len(r.exp.Hosts)/4)), longestSettlePause)
+	wait := min(settlePause*time.Duration(max(1, len(r.exp.Hosts)/2)), longestSettlePause)
 	for told := false; ; told = true {
 		r.forget(check)
 		if err := step(ctx); err != nil {

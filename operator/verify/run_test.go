@@ -57,7 +57,7 @@ func TestRunMeasuresNoThroughputAndStartsNoContainerUnasked(t *testing.T) {
 
 func TestRunWaitsUntilTheTreeHasSettled(t *testing.T) {
 	settling := func(host string, count int, tree *wire.TreeStatus) {
-		if host == "h3" && count < 10 {
+		if host == "h3" && count < 20 {
 			tree.Ports[1].State = "learning"
 		}
 	}

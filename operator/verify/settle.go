@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// Settle waits until the live tree is the predicted one and all hosts reach
-// each other, at most for opts.Settle, and returns the checks that fail
-// then. The error is that of ctx.
+// Settle waits until the live tree carries traffic the predicted way and all
+// hosts reach each other, at most for opts.Settle, and returns the checks that
+// fail then. Tunnels that carry nothing may still be finding their place. The
+// error is that of ctx.
 func Settle(ctx context.Context, nodes map[string]Node, exp Expected, opts Options) ([]Check, error) {
-	r := &runner{nodes: nodes, exp: exp, opts: opts}
+	r := &runner{nodes: nodes, exp: exp.carrying(), opts: opts}
 	deadline := time.Now().Add(opts.Settle)
 	if err := r.tree(ctx, deadline); err != nil {
 		return nil, fmt.Errorf("settle %s: %w", exp.Fabric, err)
