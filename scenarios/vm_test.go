@@ -63,6 +63,26 @@ hosts:
 	}
 	step := steps(t, w)
 
+	step("modules that are missing or barred are named, with what brings them back", func(t *testing.T, w *world) {
+		const barred, away = "/etc/modprobe.d/barred.conf", "/root/away"
+		w.on("h1", "modprobe -r vport_gre ip_gre; echo blacklist ip_gre > "+barred)
+		w.on("h2", fmt.Sprintf(`modprobe -r vport_vxlan vxlan; mkdir %s; mv $(modinfo -n vxlan) %[1]s && depmod`, away))
+		for tunnel, want := range map[string][]string{
+			"gre":   {"h1: ", "the kernel module ip_gre is not loaded: " + barred + ` says "blacklist ip_gre"`, "take that line out, then modprobe ip_gre"},
+			"vxlan": {"h2: ", "the kernel module vxlan is not installed", "apt-get install"},
+		} {
+			w.write(file(tunnel, "rstp"))
+			r := w.fabric("plan", slow)
+			for _, part := range want {
+				if r.exit != 1 || !strings.Contains(r.stderr, part) {
+					t.Errorf("%s: exit status %d, does not say %q\n%s", tunnel, r.exit, part, r.stderr)
+				}
+			}
+		}
+		w.on("h1", "rm "+barred)
+		w.on("h2", fmt.Sprintf("mv %s/* /lib/modules/$(uname -r)/kernel/drivers/net/vxlan/ && depmod && rmdir %[1]s", away))
+	})
+
 	for _, kind := range []struct {
 		tunnel, tree, mtu string
 	}{
