@@ -148,9 +148,10 @@ func TestAnAdoptedTreeOfSTPStaysWhileItsBridgesChange(t *testing.T) {
 		in.Observed[h] = plan.Observation{State: plan.HostState{OVS: &plan.OVS{Name: "br0", STP: true}}}
 	}
 	in.Observed["h1"] = plan.Observation{State: plan.HostState{OVS: byHand("vxlan")}}
+	p := makePlan(t, in)
 	for step, want := range []map[string]string{{"h2": "", "h3": "2000"}, {"h2": "2000", "h3": "2000"}} {
 		got := make(map[string]string)
-		for _, port := range makePlan(t, in).Hosts[0].Steps()[step].OVS.Ports {
+		for _, port := range p.Hosts[0].Steps()[step].OVS.Ports {
 			got[port.ExternalIDs[plan.PeerKey]] = port.OtherConfig["stp-path-cost"]
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -158,7 +159,7 @@ func TestAnAdoptedTreeOfSTPStaysWhileItsBridgesChange(t *testing.T) {
 		}
 	}
 	got := make(map[string]string)
-	for _, h := range makePlan(t, in).Hosts {
+	for _, h := range p.Hosts {
 		for _, state := range h.Steps() {
 			got[h.Name] += " " + gocmp.Or(state.OVS.OtherConfig["stp-priority"], "none"+state.OVS.OtherConfig["stp-system-id"]+state.OVS.OtherConfig["hwaddr"])
 		}
@@ -166,7 +167,7 @@ func TestAnAdoptedTreeOfSTPStaysWhileItsBridgesChange(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"h1": " none 8192", "h2": " 4096 4096", "h3": " none 32768"}, got); diff != "" {
 		t.Error(diff)
 	}
-	root, know := makePlan(t, in).RootFirst()
+	root, know := p.RootFirst()
 	if diff := cmp.Diff([]string{"h1", "h2", "h3"}, know); diff != "" || root.Name != "h2" || root.Priority != 4096 || root.MAC == [6]byte{} {
 		t.Errorf("%+v is to be known to these first: %s", root, diff)
 	}

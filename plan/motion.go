@@ -135,7 +135,7 @@ func newMotion(p *Plan) *motion {
 // through it, and know the new one as the way there already. Where it left at once with them, they would tell it, and each other, of
 // the root that they had a moment before, until a switch had sent all that it may in a second (TxHoldCount, 802.1D-2004 17.13.12).
 func (m *motion) lastOfRemovedRoot() string {
-	if m.root == nil || !m.root.Removed {
+	if !m.root.Removed {
 		return ""
 	}
 	last := ""

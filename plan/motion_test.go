@@ -42,6 +42,11 @@ func replacedRoot(file string) string {
 	return strings.Replace(file, "root: h1, backup: h2", "root: h2, backup: h1", 1)
 }
 
+// withoutRoot is four hosts without h1, in another tree.
+func withoutRoot(file, tree string) string {
+	return strings.NewReplacer("  h1: {address: 192.0.2.11}\n", "", "root: h1, backup: h2", tree).Replace(file)
+}
+
 func TestMovesAreTheHostsThatLeaveTheTreeAsItIs(t *testing.T) {
 	replaced := func(old, with string) string { return strings.Replace(fourHosts, old, with, 1) }
 	const dear = "links: [{between: [h3, h4], cost: 9000}]\n"
@@ -64,7 +69,7 @@ func TestMovesAreTheHostsThatLeaveTheTreeAsItIs(t *testing.T) {
 			[]string{"h2 leaves h1: h3, 3 pairs, 300 ms"}},
 		{"cost", fourHosts, fourHosts + "links: [{between: [h1, h3], cost: 9000}]\n", []string{"h3 leaves h1: h3, 3 pairs, 300 ms"}},
 		{"a tunnel of the tree is removed", fourHosts, replaced("mesh", "ring"), []string{"h3 leaves h1: h3, 3 pairs, 300 ms"}},
-		{"the root is removed", fourHosts, strings.NewReplacer("  h1: {address: 192.0.2.11}\n", "", "root: h1, backup: h2", "root: h2, backup: h3").Replace(fourHosts),
+		{"the root is removed", fourHosts, withoutRoot(fourHosts, "root: h2, backup: h3"),
 			[]string{"h2 leaves h1: h2, 2 pairs, 300 ms", "h3 leaves h1: h3, 2 pairs, 300 ms", "h4 leaves h1: h4, 2 pairs, 300 ms"}},
 		{"another tunnel type", fourHosts, fourHosts + "tunnel: {type: geneve}\n",
 			[]string{"h2 leaves h1: h2, 3 pairs, 300 ms", "h3 leaves h1: h3, 3 pairs, 300 ms", "h4 leaves h1: h4, 3 pairs, 300 ms"}},
@@ -219,7 +224,7 @@ func TestNeighboursLetGoOfAnOldRootThatGetsAWorsePriority(t *testing.T) {
 }
 
 func TestTheNewRootLeavesARemovedOneLast(t *testing.T) {
-	p := changed(t, fourHosts, strings.NewReplacer("  h1: {address: 192.0.2.11}\n", "", "root: h1, backup: h2", "root: h2, backup: h3").Replace(fourHosts))
+	p := changed(t, fourHosts, withoutRoot(fourHosts, "root: h2, backup: h3"))
 	want := map[string][]string{
 		"h2": {
 			"4096: vx-h1 2000, vx-h3 2000, vx-h4 2000",
@@ -238,8 +243,7 @@ func TestTheNewRootLeavesARemovedOneLast(t *testing.T) {
 }
 
 func TestTheNeighbourOfARemovedRootThatIsNextToTheNewOneLeavesItLast(t *testing.T) {
-	after := strings.NewReplacer("  h1: {address: 192.0.2.11}\n", "", "root: h1, backup: h2", "root: h3, backup: h4").Replace(inRing(fourHosts)) +
-		"links: [{between: [h2, h3], cost: 9000}]\n"
+	after := withoutRoot(inRing(fourHosts), "root: h3, backup: h4") + "links: [{between: [h2, h3], cost: 9000}]\n"
 	var held []string
 	for _, h := range changed(t, inRing(fourHosts), after).Hosts {
 		if len(h.Between) == 0 {

@@ -110,20 +110,27 @@ func (r *runner) forget(check string) {
 // settle repeats a step until the report has no failure of its check or the
 // deadline has passed.
 func (r *runner) settle(ctx context.Context, deadline time.Time, check string, step func(context.Context) error) error {
-	wait := min(settlePause*time.Duration(max(1, len(r.exp.Hosts)/2)), longestSettlePause)
-	for told := false; ; told = true {
+	return r.until(ctx, deadline, check, func() (bool, error) {
 		r.forget(check)
 		if err := step(ctx); err != nil {
+			return false, err
+		}
+		return !slices.ContainsFunc(Evaluate(r.exp, r.res).Checks, func(c Check) bool {
+			return c.Name == check && (c.Status == Fail || c.Status == Warn)
+		}), nil
+	})
+}
+
+// until looks until what is looked at is right or the deadline has passed.
+func (r *runner) until(ctx context.Context, deadline time.Time, what string, look func() (right bool, err error)) error {
+	wait := min(settlePause*time.Duration(max(1, len(r.exp.Hosts)/2)), longestSettlePause)
+	for told := false; ; told = true {
+		right, err := look()
+		if err != nil || right || !time.Now().Add(wait).Before(deadline) {
 			return err
 		}
-		right := !slices.ContainsFunc(Evaluate(r.exp, r.res).Checks, func(c Check) bool {
-			return c.Name == check && (c.Status == Fail || c.Status == Warn)
-		})
-		if right || !time.Now().Add(wait).Before(deadline) {
-			return nil
-		}
 		if !told {
-			r.progress("%s: not yet as planned, waiting", check)
+			r.progress("%s: not yet as planned, waiting", what)
 		}
 		if err := pause(ctx, wait); err != nil {
 			return err
@@ -131,17 +138,25 @@ func (r *runner) settle(ctx context.Context, deadline time.Time, check string, s
 	}
 }
 
+// trees asks all hosts for their tree: an answer has one, or an error.
+func (r *runner) trees(ctx context.Context) ([]answer, error) {
+	answers, err := r.each(ctx, func(Host) *wire.ProbeRequest {
+		return &wire.ProbeRequest{Tree: &wire.TreeRequest{}}
+	})
+	for i, a := range answers {
+		if a.err == nil && a.result.Tree == nil {
+			answers[i].err = errNoAnswer
+		}
+	}
+	return answers, err
+}
+
 func (r *runner) tree(ctx context.Context, deadline time.Time) error {
 	r.progress("reading the spanning tree")
 	return r.settle(ctx, deadline, CheckTree, func(ctx context.Context) error {
-		answers, err := r.each(ctx, func(Host) *wire.ProbeRequest {
-			return &wire.ProbeRequest{Tree: &wire.TreeRequest{}}
-		})
+		answers, err := r.trees(ctx)
 		r.res.Trees = make(map[string]wire.TreeStatus)
 		for _, a := range answers {
-			if a.err == nil && a.result.Tree == nil {
-				a.err = errNoAnswer
-			}
 			if a.err != nil {
 				r.fail(CheckTree, a)
 				continue

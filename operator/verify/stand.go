@@ -23,24 +23,20 @@ type Footing struct {
 
 // Stand waits for the footing, at most for settle, and returns what is lacking of it then. The error is that of ctx.
 func Stand(ctx context.Context, nodes map[string]Node, footing Footing, settle time.Duration) ([]string, error) {
-	deadline := time.Now().Add(settle)
 	r := &runner{nodes: nodes}
 	for _, name := range footing.hosts() {
 		r.exp.Hosts = append(r.exp.Hosts, Host{Name: name})
 	}
-	for {
-		answers, err := r.each(ctx, func(Host) *wire.ProbeRequest { return &wire.ProbeRequest{Tree: &wire.TreeRequest{}} })
-		if err != nil {
-			return nil, fmt.Errorf("look at the tree between two steps: %w", err)
-		}
-		lacking := footing.lacking(answers)
-		if len(lacking) == 0 || !time.Now().Add(settlePause).Before(deadline) {
-			return lacking, nil
-		}
-		if err := pause(ctx, settlePause); err != nil {
-			return nil, fmt.Errorf("look at the tree between two steps: %w", err)
-		}
+	var lacking []string
+	err := r.until(ctx, time.Now().Add(settle), CheckTree, func() (bool, error) {
+		answers, err := r.trees(ctx)
+		lacking = footing.lacking(answers)
+		return len(lacking) == 0, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look at the tree between two steps: %w", err)
 	}
+	return lacking, nil
 }
 
 // hosts are those to be asked.
@@ -64,8 +60,6 @@ func (f Footing) lacking(answers []answer) []string {
 			lacking = append(lacking, host+": it was not asked")
 		case answers[i].err != nil:
 			lacking = append(lacking, fmt.Sprintf("%s: %v", host, answers[i].err))
-		case answers[i].result.Tree == nil:
-			lacking = append(lacking, host+": no tree in its answer")
 		default:
 			trees[host] = answers[i].result.Tree
 		}
