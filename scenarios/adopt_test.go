@@ -137,7 +137,7 @@ func TestAdoption(t *testing.T) {
 	step("Ctrl-C leaves what was made by hand", func(t *testing.T, w *world) {
 		before := w.snapshots([]string{"h1"})
 		apply := w.start("apply", "--adopt", "--yes")
-		apply.until("h1: look again", "h2: look again", "h3: look again")
+		apply.until("h1: apply Docker", "h2: apply Docker", "h3: apply Docker") // later it might be confirmed
 		apply.signal(syscall.SIGINT)
 		if r := apply.wait(); r.exit == 0 || !strings.Contains(r.stderr, "no host was changed for good") {
 			t.Errorf("exit status %d\n%s", r.exit, r.stderr)
