@@ -67,6 +67,13 @@ type Settler interface {
 	Settled() error
 }
 
+// Claimer is a resource that dockerd changes by itself.
+type Claimer interface {
+	// Claim has Apply treat what a dockerd that runs so put there as the
+	// fabric's: it goes where it is not wanted.
+	Claim(context.Context, plan.DockerLive) error
+}
+
 // Host is this machine's part of a fabric.
 type Host struct {
 	Resources []Resource // in the order of apply: what others stand on first
@@ -167,6 +174,9 @@ func (h *Host) allow(q plan.Query) {
 // bring applies every resource and then looks whether the host is what was
 // wanted.
 func (h *Host) bring(ctx context.Context, q plan.Query, from, want plan.HostState, progress func(string)) error {
+	if err := h.claim(ctx, from); err != nil {
+		return err
+	}
 	if plan.RestartsDocker(from.Docker, want.Docker) {
 		progress("stop dockerd")
 		if err := h.Docker.Stop(ctx); err != nil {
@@ -180,6 +190,23 @@ func (h *Host) bring(ctx context.Context, q plan.Query, from, want plan.HostStat
 		}
 	}
 	return h.check(ctx, q, want, progress)
+}
+
+// claim is for a dockerd that has run without the fabric's configuration: it
+// gives its bridge the address that it remembers. Only while it runs can it be
+// told whose that address is.
+func (h *Host) claim(ctx context.Context, now plan.HostState) error {
+	if now.Docker == nil {
+		return nil
+	}
+	for _, r := range h.Resources {
+		if c, ok := r.(Claimer); ok {
+			if err := c.Claim(ctx, now.Docker.Live); err != nil {
+				return fmt.Errorf("claim what dockerd gave the %s: %w", r.Name(), err)
+			}
+		}
+	}
+	return nil
 }
 
 // check looks whether the host is what was wanted.
@@ -295,8 +322,13 @@ func (h *Host) stopToGoBack(ctx context.Context, j *journal, before plan.HostSta
 	if !plan.RestartsDocker(j.Want.Docker, j.Before.Docker) {
 		return nil
 	}
-	if now, err := h.Observe(ctx, j.Query); err == nil && !plan.RestartsDocker(now.State.Attainable().Docker, before.Docker) {
-		return nil
+	if now, err := h.Observe(ctx, j.Query); err == nil {
+		if err := h.claim(ctx, now.State); err != nil {
+			return err
+		}
+		if !plan.RestartsDocker(now.State.Attainable().Docker, before.Docker) {
+			return nil
+		}
 	}
 	if err := h.Docker.Stop(ctx); err != nil {
 		return fmt.Errorf("stop dockerd: %w", err)

@@ -104,6 +104,18 @@ func (p dockerPart) Apply(_ context.Context, want plan.HostState) error {
 	return nil
 }
 
+// claims notes what dockerd was seen to run with.
+type claims struct {
+	switchPart
+	seen []plan.DockerLive
+}
+
+func (c *claims) Claim(_ context.Context, live plan.DockerLive) error {
+	c.calls = append(c.calls, "claim")
+	c.seen = append(c.seen, live)
+	return nil
+}
+
 func newHost(t *testing.T, m *machine) *Host {
 	t.Helper()
 	return &Host{
@@ -248,6 +260,30 @@ func TestAResourceThatCannotGoBackDoesNotKeepDockerStopped(t *testing.T) {
 	}
 	if last := m.calls[len(m.calls)-1]; last != "docker" {
 		t.Errorf("the last thing done is %q, want docker: %v", last, m.calls)
+	}
+}
+
+func TestWhatDockerdDidByItselfIsClaimedBeforeItIsStopped(t *testing.T) {
+	running := func(mtu int) plan.HostState {
+		s := wanted(mtu)
+		s.Docker.Live.MTU = mtu
+		return s
+	}
+	m := &machine{state: running(1400)}
+	h, c := newHost(t, m), &claims{switchPart: switchPart{m}}
+	h.Resources[0] = c
+	if err := h.Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: running(1450)}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Rollback(t.Context(), quiet); err != nil {
+		t.Fatal(err)
+	}
+	order := []string{"claim", "stop docker", "ovs", "docker"}
+	if diff := cmp.Diff(slices.Concat(order, order), m.calls); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]plan.DockerLive{{MTU: 1400}, {MTU: 1450}}, c.seen, equateNetip); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -37,6 +37,7 @@ const (
 	diskFull               = "full disk"
 	noRoomForGuard         = "no room for the guard"
 	readOnlyEtc            = "read-only /etc"
+	readOnlyEtcGoingBack   = "kill -9, and a read-only /etc while it goes back"
 	foreignBridge          = "somebody else's br0"
 	foreignPort            = "somebody else's port on br0"
 	foreignPortAndKill     = "somebody else's port on br0, and kill -9"
@@ -91,6 +92,12 @@ var faults = map[string]fault{
 	}},
 	readOnlyEtc: {lasts: long, strike: func(l *lane, _ *strike) {
 		l.mount("--bind /etc /etc && mount -o remount,bind,ro /etc", "/etc")
+	}},
+	readOnlyEtcGoingBack: {strike: func(l *lane, s *strike) {
+		l.mount("--bind /etc /etc && mount -o remount,bind,ro /etc", "/etc")
+		before := l.inVain()
+		s.kill()
+		l.eventually("fabric-watch has tried in vain", time.Minute, func() bool { return l.inVain() > before })
 	}},
 	foreignBridge: {lasts: long, strike: func(l *lane, _ *strike) {
 		l.script(`ovs-vsctl add-br br0 -- set bridge br0 datapath_type=netdev`, `ovs-vsctl del-br br0`)
@@ -160,6 +167,12 @@ func (l *lane) goingBack() int {
 		return strings.Contains(l.on(l.hosts[0], "cat /run/fabric.lock"), "fabric-watch")
 	})
 	return pid
+}
+
+// inVain is how often fabric-watch could not go back.
+func (l *lane) inVain() int {
+	l.t.Helper()
+	return strings.Count(l.on(l.hosts[0], "journalctl -u fabric-watch -o cat"), "cannot go back")
 }
 
 // cut has all packets between the host and the others get lost without a

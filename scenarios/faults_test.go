@@ -47,6 +47,7 @@ const (
 	atGuard     = "the guard's program is there"
 	atWritten   = "the journal is there"
 	atSettle    = "the host waits for its confirmation" // or for the next step
+	atRestored  = "daemon.json is as before the fabric"
 	atConfirmed = "the journal is gone"
 	atDisarm    = "the guard is half gone"
 	atEnd       = "the command has ended"
@@ -126,6 +127,7 @@ var faultCases = slices.Concat(
 	each("first", noRoomForGuard, asBefore, atPlan),
 	each("first", readOnlyEtc, asBefore, atJournal, atSwitch, atBoot),
 	each("change", readOnlyEtc, asBefore, afterStop(atSwitch)...),
+	each("destroy", readOnlyEtcGoingBack, asBefore, atRestored),
 	each("first", foreignBridge, asBefore, atPlan),
 	each("change", foreignPort, asWanted, atPlan, atSwitch),
 	each("destroy", foreignPort, asBefore, atPlan),

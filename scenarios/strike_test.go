@@ -48,7 +48,7 @@ func (l *lane) begin(args []string, at string) *strike {
 	l.t.Helper()
 	s := &strike{l: l, ended: make(chan struct{}), reached: make(chan struct{})}
 	switch at {
-	case atGuard, atWritten, atConfirmed, atDisarm, atEnd:
+	case atGuard, atWritten, atRestored, atConfirmed, atDisarm, atEnd:
 	case atPlan:
 		s.moment = "[y/N]"
 		args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--yes" })
@@ -79,8 +79,9 @@ func (l *lane) begin(args []string, at string) *strike {
 		go s.watchFile("/usr/local/lib/fabric/recover", true)
 	case atWritten:
 		go s.watchFile("/var/lib/fabric/journal.json", true)
-	case atConfirmed, atDisarm:
+	case atRestored, atConfirmed, atDisarm:
 		gone := map[string]string{
+			atRestored:  "/etc/docker/daemon.json",
 			atConfirmed: "/var/lib/fabric/journal.json",
 			atDisarm:    "/etc/systemd/system/fabric-recover.service",
 		}[at]

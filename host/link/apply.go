@@ -176,6 +176,37 @@ func (h rtnl) setAddress(bridge netlink.Link, owner string, want netip.Prefix) e
 	return h.setAlias(bridge, final.String())
 }
 
+// Claim adds the address that a running dockerd gave the fabric's bridge to
+// those that the bridge's alias tells as the fabric's.
+func (*Resource) Claim(ctx context.Context, docker plan.DockerLive) error {
+	if docker.Bridge == "" {
+		return nil
+	}
+	h, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	bridge, err := h.find(docker.Bridge)
+	if bridge == nil || err != nil {
+		return err
+	}
+	m, marked := parseMark(bridge.Attrs().Alias)
+	if !marked {
+		return nil
+	}
+	list, err := h.addresses(bridge)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		if a.prefix.Addr() == docker.Gateway && !slices.Contains(m.addresses, a.prefix) {
+			m.addresses = append(m.addresses, a.prefix)
+		}
+	}
+	return h.setAlias(bridge, m.String())
+}
+
 // swap adds what is missing of stays and then removes goes. Removing a
 // primary address takes the secondary ones of its network with it unless
 // promote_secondaries is set (ip-sysctl), so what stays is looked at again.

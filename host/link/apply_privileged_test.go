@@ -228,6 +228,39 @@ func TestAddressThatDockerdRememberedGoes(t *testing.T) {
 	checkAddresses(t, "docker0", "172.17.64.1/16")
 }
 
+func TestAddressThatDockerdGaveTheBridgeByItselfGoes(t *testing.T) {
+	for _, to := range []struct {
+		name string
+		want *plan.Links
+		left []string
+	}{
+		{"where the fabric stays", new(demo()), []string{"172.17.64.1/16", "192.168.5.1/24"}},
+		{"where it goes", nil, []string{"192.168.5.1/24"}},
+	} {
+		t.Run(to.name, func(t *testing.T) {
+			namespace(t)
+			addTAP(t, plan.BridgeName)
+			apply(t, new(demo()))
+			addAddress(t, "docker0", "192.168.5.1/24")
+			addAddress(t, "docker0", "192.168.7.1/24")
+			must(t, New().Claim(t.Context(), plan.DockerLive{Bridge: "docker0", Gateway: netip.MustParseAddr("192.168.7.1")}))
+			apply(t, to.want)
+			checkAddresses(t, "docker0", to.left...)
+		})
+	}
+}
+
+func TestWhatDockerdDoesOnABridgeOfSomebodyElseIsNotClaimed(t *testing.T) {
+	namespace(t)
+	addBridge(t, "docker0")
+	must(t, netlink.LinkSetAlias(get(t, "docker0"), "theirs"))
+	addAddress(t, "docker0", "192.168.7.1/24")
+	must(t, New().Claim(t.Context(), plan.DockerLive{Bridge: "docker0", Gateway: netip.MustParseAddr("192.168.7.1")}))
+	if alias := get(t, "docker0").Attrs().Alias; alias != "theirs" {
+		t.Errorf("alias = %q, want theirs", alias)
+	}
+}
+
 func TestMembersAndAddressesOfOthersStay(t *testing.T) {
 	namespace(t)
 	addTAP(t, plan.BridgeName)
