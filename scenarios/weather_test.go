@@ -331,7 +331,7 @@ func (w *weather) unconfirmed() {
 	w.write(weatherFile)
 	apply := w.start("apply", "--yes", "--parallel", "1", "--confirm-within", "2s")
 	apply.until("h1: apply Docker") // later it might be confirmed
-	apply.signal(syscall.SIGSTOP) // its ssh goes on
+	apply.signal(syscall.SIGSTOP)   // its ssh goes on
 	w.eventually("h1 has gone back", time.Minute, func() bool { return w.try("h1", "ovs-vsctl br-exists br0").exit == 2 })
 	apply.signal(syscall.SIGCONT)
 	r := apply.wait()
