@@ -60,20 +60,19 @@ func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
 		return err
 	}
 	if boot.Program == "" {
-		for _, path := range []string{Program, previous} {
-			if err := file.Remove(r.at(path)); err != nil {
-				return err
-			}
+		if err := file.Remove(r.at(Program), r.at(previous)); err != nil {
+			return err
 		}
 	}
 	return r.removeEmptyDirs()
 }
 
 // install puts the build want of the program in place: the one that is
-// running, or the one that was replaced last.
+// running, which the guard may have written to the disk already, or the one
+// that was replaced last.
 func (r *Resource) install(want, had string) error {
 	source := ""
-	for _, path := range []string{r.running, r.at(previous)} {
+	for _, path := range []string{r.at(templates.Recovery), r.running, r.at(previous)} {
 		id, err := build.ID(path)
 		if err != nil {
 			return err
@@ -86,9 +85,13 @@ func (r *Resource) install(want, had string) error {
 	if source == "" {
 		return fmt.Errorf("install %s: the program that is running is not the build %s: plan again with this one", Program, want)
 	}
-	data, err := os.ReadFile(source)
-	if err != nil {
-		return err
+	put := r.putLink
+	if source != r.at(templates.Recovery) {
+		data, err := os.ReadFile(source)
+		if err != nil {
+			return err
+		}
+		put = func() error { return file.Write(r.at(Program), data, 0o755) }
 	}
 	if had != "" {
 		if err := file.Remove(r.at(previous)); err != nil {
@@ -98,7 +101,19 @@ func (r *Resource) install(want, had string) error {
 			return fmt.Errorf("keep the program that is replaced: %w", err)
 		}
 	}
-	return file.Write(r.at(Program), data, 0o755)
+	return put()
+}
+
+// putLink makes the program another name of the guard's.
+func (r *Resource) putLink() error {
+	name := r.at(Program + ".new")
+	if err := file.Remove(name); err != nil {
+		return err
+	}
+	if err := os.Link(r.at(templates.Recovery), name); err != nil {
+		return err
+	}
+	return file.Rename(name, r.at(Program))
 }
 
 // remove deletes the files of had that are not in want.
@@ -121,14 +136,19 @@ func (r *Resource) remove(ctx context.Context, had, want []plan.File) error {
 		}
 	}
 	if slices.Contains(goes, unitPath(restoreUnit)) {
-		if err := r.systemctl(ctx, "disable", "--now", restoreUnit); err != nil {
+		if err := r.systemctl(ctx, "stop", restoreUnit); err != nil {
+			return err
+		}
+		if err := file.Remove(r.at(wantsLink(restoreUnit))); err != nil {
 			return err
 		}
 	}
-	for _, path := range goes {
-		if err := file.Remove(r.at(path)); err != nil {
-			return err
-		}
+	paths := make([]string, len(goes))
+	for i, path := range goes {
+		paths[i] = r.at(path)
+	}
+	if err := file.Remove(paths...); err != nil {
+		return err
 	}
 	if slices.ContainsFunc(goes, isUnit) {
 		return r.systemctl(ctx, "daemon-reload")
@@ -160,19 +180,25 @@ func (r *Resource) write(ctx context.Context, had, want []plan.File) error {
 		}
 		reload = reload || isUnit(f.Path)
 	}
+	restores := slices.ContainsFunc(want, func(f plan.File) bool { return f.Path == unitPath(restoreUnit) })
+	if restores {
+		if err := enable(r.root, restoreUnit); err != nil {
+			return err
+		}
+	}
 	if reload {
 		if err := r.systemctl(ctx, "daemon-reload"); err != nil {
 			return err
 		}
 	}
-	if slices.ContainsFunc(want, func(f plan.File) bool { return f.Path == unitPath(restoreUnit) }) {
-		args := []string{"enable", "--now", restoreUnit}
-		if r.booting {
-			args = slices.Insert(args, 0, "--no-block")
-		}
-		return r.systemctl(ctx, args...)
+	if !restores {
+		return nil
 	}
-	return nil
+	args := []string{"start", restoreUnit}
+	if r.booting {
+		args = slices.Insert(args, 0, "--no-block")
+	}
+	return r.systemctl(ctx, args...)
 }
 
 func unitPath(unit string) string { return "/etc/systemd/system/" + unit }

@@ -35,15 +35,15 @@ func newHost(t *testing.T) *host {
 	h.running = filepath.Join(root, "running")
 	h.put(t, "/running", "first program")
 	h.mkdir(t, "/run/systemd/system")
-	h.mkdir(t, "/etc/systemd/system")
+	h.mkdir(t, wants)
 	h.mkdir(t, "/etc/udev/rules.d")
 	h.mkdir(t, "/usr/local/lib")
 	h.run = func(_ context.Context, name string, args ...string) ([]byte, error) {
 		line := strings.Join(append([]string{name}, args...), " ")
-		if slices.Contains(args, "--now") {
-			for _, path := range []string{unitPath(restoreUnit), dockerDropIn} {
-				if _, err := os.Stat(h.at(path)); err == nil {
-					line += " with " + filepath.Base(path)
+		if slices.Contains(args, restoreUnit) {
+			for _, path := range []string{unitPath(restoreUnit), wantsLink(restoreUnit), dockerDropIn} {
+				if _, err := os.Lstat(h.at(path)); err == nil {
+					line += " with " + filepath.Base(filepath.Dir(path)) + "/" + filepath.Base(path)
 				}
 			}
 		}
@@ -118,9 +118,12 @@ func (h *host) want(t *testing.T) *plan.Boot {
 }
 
 const (
-	enable  = "systemctl enable --now fabric-restore.service"
-	disable = "systemctl disable --now fabric-restore.service"
-	reload  = "systemctl daemon-reload"
+	installed = " with system/fabric-restore.service with multi-user.target.wants/fabric-restore.service"
+	start     = "systemctl start fabric-restore.service" + installed
+	stop      = "systemctl stop fabric-restore.service" + installed
+	reload    = "systemctl daemon-reload"
+
+	beforeDocker = " with docker.service.d/50-fabric.conf"
 )
 
 func TestApplyIsObserved(t *testing.T) {
@@ -134,7 +137,7 @@ func TestApplyIsObserved(t *testing.T) {
 	if err != nil || info.Mode() != 0o755 {
 		t.Errorf("mode of the program = %v, %v; want 0755", info.Mode(), err)
 	}
-	if diff := cmp.Diff([]string{reload, enable + " with fabric-restore.service with 50-fabric.conf"}, h.asked); diff != "" {
+	if diff := cmp.Diff([]string{reload, start + beforeDocker}, h.asked); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
 	}
 }
@@ -178,7 +181,7 @@ func TestRemovalLeavesWhatWasThere(t *testing.T) {
 		t.Errorf("observed %+v, want nil", o.State.Boot)
 	}
 	// Docker must no longer require the unit when that is stopped.
-	if diff := cmp.Diff([]string{reload, disable + " with fabric-restore.service", reload}, h.asked); diff != "" {
+	if diff := cmp.Diff([]string{reload, stop, reload}, h.asked); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
 	}
 }
@@ -206,7 +209,7 @@ func TestRemovalCutShortIsFinishedByTheNext(t *testing.T) {
 	h := newHost(t)
 	before := h.tree(t)
 	h.apply(t, h.want(t))
-	h.fail = disable + " with fabric-restore.service"
+	h.fail = stop
 	if err := h.Apply(t.Context(), plan.HostState{}); err == nil {
 		t.Fatal("no error, though systemctl failed")
 	}
@@ -257,6 +260,21 @@ func TestHostWithoutSystemdIsAnObstacle(t *testing.T) {
 	}
 }
 
+func TestProgramThatTheGuardHasIsNotWrittenTwice(t *testing.T) {
+	h := newHost(t)
+	h.apply(t, h.want(t))
+	h.put(t, "/running", "second program")
+	h.put(t, templates.Recovery, "second program")
+	want := h.want(t)
+	h.apply(t, want)
+	if got := h.observe(t).State.Boot.Program; got != want.Program {
+		t.Errorf("program = %s, want %s", got, want.Program)
+	}
+	if h.inode(t, Program) != h.inode(t, templates.Recovery) {
+		t.Error("the program and the guard's are two files")
+	}
+}
+
 func TestRollbackBringsThePreviousProgramBack(t *testing.T) {
 	h := newHost(t)
 	first := h.want(t)
@@ -296,13 +314,18 @@ func (h *host) inodes(t *testing.T) map[string]uint64 {
 	t.Helper()
 	inodes := make(map[string]uint64)
 	for _, path := range append(templates.Paths(), Program) {
-		info, err := os.Stat(h.at(path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		inodes[path] = info.Sys().(*syscall.Stat_t).Ino
+		inodes[path] = h.inode(t, path)
 	}
 	return inodes
+}
+
+func (h *host) inode(t *testing.T, path string) uint64 {
+	t.Helper()
+	info, err := os.Stat(h.at(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Sys().(*syscall.Stat_t).Ino
 }
 
 func TestLinesOfOthersThatMakeTheBridgesAtBootAreFound(t *testing.T) {

@@ -71,11 +71,11 @@ func (g *Guard) Install(ctx context.Context) error {
 		if err := file.Write(g.at(f.Path), []byte(f.Content), fs.FileMode(f.Mode)); err != nil {
 			return err
 		}
-		if err := g.enable(unit); err != nil {
+		if err := enable(g.root, unit); err != nil {
 			return err
 		}
 	}
-	err := g.reload(ctx)
+	err := g.reload(ctx, "systemctl", "daemon-reload")
 	if err == nil {
 		_, err = g.run(ctx, "systemctl", "restart", templates.WatchUnit)
 	}
@@ -85,16 +85,16 @@ func (g *Guard) Install(ctx context.Context) error {
 	return nil
 }
 
-// reload has systemd read unit files again, if it knows a unit of the guard by
-// another file than is there now, or by one that is gone. It reads one that it
-// does not know once it needs it, and to read all again takes the tenths of a
-// second in which an apply has not begun yet.
-func (g *Guard) reload(ctx context.Context) error {
+// reload runs command, which has systemd read unit files again, if it knows a
+// unit of the guard by another file than is there now, or by one that is gone.
+// It reads one that it does not know once it needs it, and to read all again
+// takes tenths of a second.
+func (g *Guard) reload(ctx context.Context, command ...string) error {
 	stale, err := g.run(ctx, "systemctl", "show", "--property=NeedDaemonReload", "--value", templates.WatchUnit, templates.RecoverUnit)
 	if err == nil && slices.Equal(strings.Fields(string(stale)), []string{"no", "no"}) {
 		return nil
 	}
-	_, err = g.run(ctx, "systemctl", "daemon-reload")
+	_, err = g.run(ctx, command[0], command[1:]...)
 	return err
 }
 
@@ -136,21 +136,27 @@ func (g *Guard) installProgram() error {
 	return file.Write(g.at(templates.Recovery), data, 0o755)
 }
 
-// enable is systemctl enable, which does not see to it that its link reaches
-// the disk.
-func (g *Guard) enable(unit string) error {
-	if err := os.MkdirAll(g.at(wants), 0o755); err != nil {
+// enable is systemctl enable on the host whose file system is at root, which
+// has systemd read all units again and does not see to it that its link
+// reaches the disk.
+func enable(root, unit string) error {
+	dir := filepath.Join(root, wants)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	err := os.Symlink(unitPath(unit), g.at(wantsLink(unit)))
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	err := os.Symlink(unitPath(unit), filepath.Join(root, wantsLink(unit)))
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	return file.SyncDir(g.at(wants))
+	return file.SyncDir(dir)
 }
 
 // Disarm takes the guard away. If it is cut off, the watch, which still runs,
 // does it again, or Sweep does after a boot that does not start it any more.
+// Nobody waits for systemd to have forgotten units that are gone.
 func (g *Guard) Disarm(ctx context.Context) error {
 	if err := g.remove(); err != nil {
 		return err
@@ -161,7 +167,7 @@ func (g *Guard) Disarm(ctx context.Context) error {
 			return err
 		}
 	}
-	return g.reload(ctx)
+	return g.reload(ctx, "systemd-run", "--quiet", "--collect", "--no-block", "systemctl", "daemon-reload")
 }
 
 // Sweep takes away what a power cut left of a guard that nothing starts. It is
@@ -177,17 +183,13 @@ func (g *Guard) Sweep() error {
 	return g.remove()
 }
 
-// remove removes the guard's files: the program after what runs it.
+// remove removes the guard's files: what starts them before the units, and the
+// program after what runs it.
 func (g *Guard) remove() error {
-	var errs []error
-	for _, path := range []string{
-		wantsLink(templates.RecoverUnit), unitPath(templates.RecoverUnit),
-		wantsLink(templates.WatchUnit), unitPath(templates.WatchUnit),
-		templates.Recovery,
-	} {
-		if err := file.Remove(g.at(path)); err != nil {
-			errs = append(errs, err)
-		}
+	errs := []error{
+		file.Remove(g.at(wantsLink(templates.RecoverUnit)), g.at(wantsLink(templates.WatchUnit))),
+		file.Remove(g.at(unitPath(templates.RecoverUnit)), g.at(unitPath(templates.WatchUnit))),
+		file.Remove(g.at(templates.Recovery)),
 	}
 	err := os.Remove(g.at(filepath.Dir(templates.Recovery)))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {

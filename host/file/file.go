@@ -101,17 +101,24 @@ func keepOwner(f *os.File, target string) error {
 	return f.Chown(int(owner.Uid), int(owner.Gid))
 }
 
-// Remove deletes the file at path for good. One that does not exist is no
-// error.
-func Remove(path string) error {
-	err := os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// Remove deletes files for good: all are gone from the disk when it returns
+// nil, in whatever order. One that does not exist is no error, and one that
+// cannot be deleted keeps no other.
+func Remove(paths ...string) error {
+	var errs []error
+	changed := make(map[string]bool)
+	for _, path := range paths {
+		err := os.Remove(path)
+		if err == nil {
+			changed[filepath.Dir(path)] = true
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
-	if err != nil {
-		return err
+	for dir := range changed {
+		errs = append(errs, SyncDir(dir))
 	}
-	return SyncDir(filepath.Dir(path))
+	return errors.Join(errs...)
 }
 
 // Rename gives a file another name in the same folder, for good.

@@ -117,6 +117,23 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+func TestAFileThatCannotBeRemovedKeepsNoOther(t *testing.T) {
+	dir := t.TempDir()
+	full, path := filepath.Join(dir, "full"), filepath.Join(dir, "f")
+	if err := os.MkdirAll(filepath.Join(full, "of"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := Remove(full, path); err == nil || !strings.Contains(err.Error(), full) {
+		t.Errorf("error = %v, want one about %s", err, full)
+	}
+	if diff := cmp.Diff([]string{"full"}, names(t, dir)); diff != "" {
+		t.Errorf("directory afterwards (-want +got):\n%s", diff)
+	}
+}
+
 func check(t *testing.T, path, content string, mode fs.FileMode) {
 	t.Helper()
 	got, err := os.ReadFile(path)
