@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -118,6 +119,13 @@ to it on standard input and output; started by hand it does nothing.`,
 var errByHand = errors.New("this is the host's side of fabric, which the operator's side starts over ssh and talks to. " +
 	"Started by hand it does nothing: fabric plan, on the machine that has the fabric's file, shows what the fabric makes of this host")
 
+// collectLate has the garbage collector wait until there is something to
+// gain: most sessions end before.
+func collectLate() {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(128 << 20)
+}
+
 func serveNode(cmd *cobra.Command, remove string) error {
 	if remove != "" {
 		if err := removeReceived(remove); err != nil {
@@ -128,6 +136,7 @@ func serveNode(cmd *cobra.Command, remove string) error {
 	// signal comes with it.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	syscall.Umask(0o022) // the program was received under a stricter one
+	collectLate()
 	own, err := ownBuild()
 	if err != nil {
 		return err
