@@ -58,7 +58,8 @@ const (
 //
 // Desired then takes the old tunnels away, and lets those that are no part of the tree take part in it again.
 func (p *Plan) plannedMoves() {
-	if !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.From.OVS != nil }) {
+	if p.Begins() {
+		p.beginning()
 		return
 	}
 	if p.Protocol == string(topology.STP) && slices.ContainsFunc(p.Hosts, Host.adopts) {

@@ -123,7 +123,7 @@ func (a *applyFlags) run(cmd *cobra.Command, o *options) error {
 	if err != nil {
 		return err
 	}
-	if a.keepGoing {
+	if a.keepGoing || a.canary > 0 && p.Begins() { // hosts that are to be well on their own
 		p.Apart()
 	}
 	if !a.asJSON {

@@ -21,8 +21,8 @@ type carry struct {
 	confirmWithin time.Duration
 	query         func(host string) plan.Query
 	show          *progress
-	check         rollout.Check               // may be nil
-	stand         func(context.Context) error // may be nil
+	check         rollout.Check // may be nil
+	stand         rollout.Stand // may be nil
 }
 
 func newCarry(f *fleet, l *loaded, stderr io.Writer, parallel int, confirmWithin time.Duration) carry {

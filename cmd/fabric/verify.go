@@ -200,22 +200,43 @@ func unsettled(failed []verify.Check, within time.Duration) error {
 	return errors.New(strings.Join(lines, "\n"))
 }
 
-// stand is what an apply of several steps waits for after the first: the new
-// tunnels of the tree are up, and a root that took its identity is known.
-func stand(p *plan.Plan, f *fleet, settle time.Duration) func(context.Context) error {
-	var footing verify.Footing
-	for _, t := range p.Joining() {
-		footing.Tunnels = append(footing.Tunnels, verify.Tunnel(t))
-	}
+// meetingTime is how long BFD may take to be up on both ends: it sends once a
+// second until then, and twice from each.
+const meetingTime = 3 * time.Second
+
+// stand is what an apply of several steps waits for: after the first, until
+// the new tunnels of the tree are up and a root that took its identity is
+// known; and where a fabric begins, before its root does, for tunnels to be up.
+// One that stays down is told of with its cause once the hosts are as planned.
+func stand(p *plan.Plan, f *fleet, settle time.Duration) rollout.Stand {
+	var footing, meeting verify.Footing
+	footing.Tunnels = tunnels(p.Joining())
 	root, know := p.RootFirst()
 	footing.Root, footing.Know = wire.BridgeID{Priority: int(root.Priority), MAC: net.HardwareAddr(root.MAC[:]).String()}, know
-	return func(ctx context.Context) error {
+	meetingStep, ends := p.Meeting()
+	meeting.Up = tunnels(ends)
+	return func(ctx context.Context, step int) error {
+		if step == meetingStep {
+			_, err := verify.Stand(ctx, f.nodes(), meeting, patience.Stretch(ctx, meetingTime))
+			return err
+		}
+		if step != 1 {
+			return nil
+		}
 		lacking, err := verify.Stand(ctx, f.nodes(), footing, settle)
 		if err != nil || len(lacking) == 0 {
 			return err
 		}
 		return errors.New(strings.Join(append([]string{fmt.Sprintf("the tree was not ready for the next step within %s", settle)}, lacking...), "\n"))
 	}
+}
+
+func tunnels(ends []plan.Tunnel) []verify.Tunnel {
+	var list []verify.Tunnel
+	for _, end := range ends {
+		list = append(list, verify.Tunnel(end))
+	}
+	return list
 }
 
 // expected is what the plan predicts, in the terms of a verification.

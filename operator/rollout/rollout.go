@@ -86,12 +86,15 @@ type Options struct {
 	Canary        int                          // hosts that apply before all others, and have to be well first
 	KeepGoing     bool                         // a host that fails keeps no other from applying, nor from keeping what it applied; for plans without steps
 	ConfirmWithin time.Duration                // a host goes back by itself once it has heard nothing for so long
-	Stand         func(context.Context) error  // waits until the new tunnels carry frames, before a plan of several steps relies on them; may be nil
+	Stand         Stand                        // between the steps of a plan that has several; may be nil
 	Check         Check                        // once hosts are what the plan wants; may be nil
 	Progress      func(host, text string)      // called from several goroutines
 	Query         func(host string) plan.Query // what to ask a host
 	Session       func(host string) Session    // of every host that changes
 }
+
+// Stand waits for what has to be there before a step that is not the first.
+type Stand func(ctx context.Context, step int) error
 
 // Check waits until the fabric works with these hosts as the plan wants them
 // and all others as they were.

@@ -13,13 +13,13 @@ import (
 // have taken the one before it. Between two the tree moves, and each host
 // forgets what it has learned of the way to the others.
 func (a *attempt) move(ctx context.Context, fail func(error)) error {
-	if a.Stand != nil {
-		if err := a.Stand(ctx); err != nil {
-			return err
-		}
-	}
 	all := wave{hosts: a.changing}
 	for step := 1; step < a.steps; step++ {
+		if a.Stand != nil {
+			if err := a.Stand(ctx, step); err != nil {
+				return err
+			}
+		}
 		stop := a.forgetMeanwhile(ctx, step)
 		err := a.begin(ctx, all, step, fail)
 		stop()

@@ -3,6 +3,7 @@ package rollout_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -26,9 +27,9 @@ func steps() (*plan.Plan, map[string]*fakeHost) {
 func TestTheTreeMovesOnceTheNewTunnelsStand(t *testing.T) {
 	p, hosts := steps()
 	o := options(hosts)
-	o.Stand = func(context.Context) error {
+	o.Stand = func(_ context.Context, step int) error {
 		for _, h := range hosts {
-			h.calls = append(h.calls, "stand")
+			h.calls = append(h.calls, fmt.Sprint("stand ", step))
 		}
 		return nil
 	}
@@ -37,9 +38,9 @@ func TestTheTreeMovesOnceTheNewTunnelsStand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for host, want := range map[string][]string{
-		"h1": {"apply", "stand", "apply", "forget", "apply", "forget", "hold", "confirm"},
-		"h2": {"apply", "stand", "forget", "apply", "forget", "hold", "confirm"},
-		"h3": {"stand", "forget"},
+		"h1": {"apply", "stand 1", "apply", "forget", "stand 2", "apply", "forget", "hold", "confirm"},
+		"h2": {"apply", "stand 1", "forget", "stand 2", "apply", "forget", "hold", "confirm"},
+		"h3": {"stand 1", "forget", "stand 2", "forget"},
 	} {
 		if diff := cmp.Diff(want, slices.Compact(hosts[host].calls)); diff != "" {
 			t.Errorf("%s: %s", host, diff)
@@ -55,14 +56,14 @@ func TestAHostThatChangesLaterMakesReadyInTheFirstStep(t *testing.T) {
 	p, hosts := steps()
 	p.Hosts[1].Between = []plan.HostState{mtu(1), mtu(2)}
 	o := options(hosts)
-	o.Stand = func(context.Context) error {
-		hosts["h2"].calls = append(hosts["h2"].calls, "stand")
+	o.Stand = func(_ context.Context, step int) error {
+		hosts["h2"].calls = append(hosts["h2"].calls, fmt.Sprint("stand ", step))
 		return nil
 	}
 	if _, err := rollout.Apply(t.Context(), p, o); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"apply", "stand", "apply", "forget", "apply", "forget", "hold", "confirm"}
+	want := []string{"apply", "stand 1", "apply", "forget", "stand 2", "apply", "forget", "hold", "confirm"}
 	if diff := cmp.Diff(want, slices.Compact(hosts["h2"].calls)); diff != "" {
 		t.Error(diff)
 	}
@@ -71,7 +72,7 @@ func TestAHostThatChangesLaterMakesReadyInTheFirstStep(t *testing.T) {
 func TestNoTreeMovesToTunnelsThatDoNotStand(t *testing.T) {
 	p, hosts := steps()
 	o := options(hosts)
-	o.Stand = func(context.Context) error { return errors.New("BFD is down") }
+	o.Stand = func(context.Context, int) error { return errors.New("BFD is down") }
 	results, err := rollout.Apply(t.Context(), p, o)
 	if err == nil {
 		t.Fatal("no error")
@@ -92,7 +93,7 @@ func TestCanariesTakeTheFirstStepAndThenAllGoTogether(t *testing.T) {
 	o := options(hosts)
 	o.Canary = 1
 	stood := false
-	o.Stand = func(context.Context) error {
+	o.Stand = func(context.Context, int) error {
 		stood = true
 		return nil
 	}

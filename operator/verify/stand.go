@@ -17,6 +17,7 @@ type Tunnel struct {
 // Footing is what has to be there before a change of several steps goes on.
 type Footing struct {
 	Tunnels []Tunnel      // that are up and have a place in the tree that lasts
+	Up      []Tunnel      // that are up, and so take part in the tree
 	Root    wire.BridgeID // whom Know take for the root
 	Know    []string      // hosts
 }
@@ -42,7 +43,7 @@ func Stand(ctx context.Context, nodes map[string]Node, footing Footing, settle t
 // hosts are those to be asked.
 func (f Footing) hosts() []string {
 	names := slices.Clone(f.Know)
-	for _, t := range f.Tunnels {
+	for _, t := range slices.Concat(f.Tunnels, f.Up) {
 		names = append(names, t.Host)
 	}
 	slices.Sort(names)
@@ -64,10 +65,15 @@ func (f Footing) lacking(answers []answer) []string {
 			trees[host] = answers[i].result.Tree
 		}
 	}
-	for _, t := range f.Tunnels {
-		if tree := trees[t.Host]; tree != nil {
-			if why := lacks(*tree, t.Port); why != "" {
-				lacking = append(lacking, fmt.Sprintf("%s: port %s: %s", t.Host, t.Port, why))
+	for _, list := range []struct {
+		tunnels []Tunnel
+		lacks   func(wire.TreePort) string
+	}{{f.Tunnels, lacksPlace}, {f.Up, lacksPart}} {
+		for _, t := range list.tunnels {
+			if tree := trees[t.Host]; tree != nil {
+				if why := lacks(*tree, t.Port, list.lacks); why != "" {
+					lacking = append(lacking, fmt.Sprintf("%s: port %s: %s", t.Host, t.Port, why))
+				}
 			}
 		}
 	}
@@ -79,17 +85,34 @@ func (f Footing) lacking(answers []answer) []string {
 	return lacking
 }
 
-func lacks(tree wire.TreeStatus, name string) string {
+func lacks(tree wire.TreeStatus, name string, of func(wire.TreePort) string) string {
 	i := slices.IndexFunc(tree.Ports, func(p wire.TreePort) bool { return p.Name == name })
 	if i < 0 {
 		return "it is gone: somebody else deleted it"
 	}
-	switch p := tree.Ports[i]; {
+	return of(tree.Ports[i])
+}
+
+// lacksPlace is why a port has no place in the tree that lasts.
+func lacksPlace(p wire.TreePort) string {
+	switch {
 	case isDown(p):
 		return downDetail(p)
 	case p.State == "forwarding", p.Role == "alternate":
 		return ""
 	default:
 		return "it is " + place(p.Role, p.State)
+	}
+}
+
+// lacksPart is why a port takes no part in the tree.
+func lacksPart(p wire.TreePort) string {
+	switch {
+	case isDown(p):
+		return downDetail(p)
+	case p.Role == "disabled", p.Role == "":
+		return "it is " + place(p.Role, p.State)
+	default:
+		return ""
 	}
 }

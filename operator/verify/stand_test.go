@@ -41,6 +41,27 @@ func TestStandWaitsUntilTunnelsAreUp(t *testing.T) {
 	})
 }
 
+func TestStandWaitsUntilPortsTakePartInTheTree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fabric := verifytest.New(verifytest.Three())
+		looks := 0
+		fabric.Tree = func(_ string, count int, tree *wire.TreeStatus) {
+			looks = count
+			switch p := &tree.Ports[0]; {
+			case count < 5:
+				p.BFD = "init"
+			case count < 10:
+				p.Role, p.State = "disabled", "disabled"
+			default:
+				p.Role, p.State = "designated", "discarding"
+			}
+		}
+		if lacking := stand(t, fabric, verify.Footing{Up: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}); len(lacking) > 0 || looks != 10 {
+			t.Errorf("after %d looks %q is lacking", looks, lacking)
+		}
+	})
+}
+
 func TestStandWaitsUntilHostsKnowTheRoot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fabric := verifytest.New(verifytest.Three())

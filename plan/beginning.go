@@ -1,0 +1,69 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/ovsfabric/fabric/topology"
+)
+
+// Begins tells whether no host has been in a fabric yet.
+func (p *Plan) Begins() bool {
+	return !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.From.OVS != nil })
+}
+
+// slowBFD is, in milliseconds, how often BFD sends until it is up (RFC 5880 6.8.3).
+const slowBFD = "1000"
+
+// beginning fills in the states in which a fabric of RSTP begins. On their own, tunnels would wait for the second packet of BFD, a second
+// after the first, and then those of which one end came up before the other for RSTP's next hello, 2 s after the proposal that was lost.
+//
+//  1. Everything stands. No host has reason to be the root yet, and BFD is told to send once a second, which it does anyhow.
+//  2. BFD gets its own intervals. Where a change of them finds a session that has heard from the other end, that one is asked about it
+//     at once (Poll, RFC 5880 6.5), and both are up.
+//
+// Desired then has the root: all ends hear the news of it, and are there.
+func (p *Plan) beginning() {
+	if p.Protocol != string(topology.RSTP) || len(p.Hosts) == 1 {
+		return
+	}
+	for i := range p.Hosts {
+		h := &p.Hosts[i]
+		if h.Removed || !h.Observed {
+			continue
+		}
+		slow, rootless := h.Desired, h.Desired
+		rootless.OVS = h.Desired.OVS.clone()
+		if h.Name == p.Tree.Root {
+			rootless.OVS.OtherConfig["rstp-priority"] = strconv.Itoa(standbyPriority)
+		}
+		slow.OVS = rootless.OVS.clone()
+		for i, port := range slow.OVS.Ports {
+			if len(port.BFD) > 0 {
+				port.BFD = maps.Clone(port.BFD)
+				port.BFD["min_rx"], port.BFD["min_tx"] = slowBFD, slowBFD
+				slow.OVS.Ports[i] = port
+			}
+		}
+		h.Between = []HostState{slow, rootless}
+	}
+}
+
+// Meeting is which of the steps of a fabric that begins needs all ends of its tunnels to take part in the tree, and these ends; 0 where
+// there are no such steps.
+func (p *Plan) Meeting() (step int, ends []Tunnel) {
+	if !p.Begins() {
+		return 0, nil
+	}
+	for _, h := range p.Hosts {
+		if len(h.Between) == 0 {
+			continue
+		}
+		step = len(h.Between)
+		for _, port := range h.Desired.OVS.Ports {
+			ends = append(ends, Tunnel{h.Name, port.Name})
+		}
+	}
+	return step, ends
+}

@@ -1,0 +1,86 @@
+package plan_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ovsfabric/fabric/plan"
+)
+
+// firstPlan is the plan of a file for hosts without a fabric.
+func firstPlan(t *testing.T, file string) *plan.Plan {
+	t.Helper()
+	in := input(t, file)
+	in.Observed = make(map[string]plan.Observation)
+	for _, h := range in.Topology.Hosts {
+		in.Observed[h.Name] = plan.Observation{}
+	}
+	return makePlan(t, in)
+}
+
+func TestAFabricBeginsWithoutItsRoot(t *testing.T) {
+	const priority = "rstp-priority"
+	for _, h := range firstPlan(t, fourHosts).Hosts {
+		var got []string
+		for _, s := range h.Steps() {
+			got = append(got, s.OVS.OtherConfig[priority])
+		}
+		own := h.Desired.OVS.OtherConfig[priority]
+		want := []string{own, own, own}
+		if h.Name == "h1" {
+			want = []string{"61440", "61440", own}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s, priority in each step (-want +got):\n%s", h.Name, diff)
+		}
+	}
+}
+
+func TestBFDGetsItsIntervalsInASecondStep(t *testing.T) {
+	for _, h := range firstPlan(t, strings.Replace(fourHosts, "tree: {", "tree: {bfd: 200, ", 1)).Hosts {
+		for i, want := range []string{"1000", "200", "200"} {
+			for _, p := range h.Steps()[i].OVS.Ports {
+				if p.BFD["min_rx"] != want || p.BFD["min_tx"] != want {
+					t.Errorf("%s, step %d: %s has %v, want %s ms", h.Name, i+1, p.Name, p.BFD, want)
+				}
+			}
+		}
+	}
+}
+
+func TestABeginningOnlyTouchesTheSwitchAfterItsFirstStep(t *testing.T) {
+	for _, h := range firstPlan(t, fourHosts).Hosts {
+		for i, s := range h.Steps() {
+			s.OVS = h.Desired.OVS
+			if diff := cmp.Diff(h.Desired, s, equateNetip); diff != "" {
+				t.Errorf("%s, step %d (-desired +step):\n%s", h.Name, i+1, diff)
+			}
+		}
+	}
+}
+
+func TestTheRootWaitsForBothEndsOfEachTunnel(t *testing.T) {
+	p := firstPlan(t, strings.Replace(fourHosts, "mesh", "ring", 1))
+	step, ends := p.Meeting()
+	if step != 2 || len(ends) != 8 || !slices.Contains(ends, plan.Tunnel{Host: "h1", Port: "vx-h2"}) || !slices.Contains(ends, plan.Tunnel{Host: "h2", Port: "vx-h1"}) {
+		t.Errorf("before step %d: %v", step, ends)
+	}
+	if step, ends := changed(t, fourHosts, inRing(fourHosts)).Meeting(); step != 0 || len(ends) > 0 {
+		t.Errorf("on hosts with a fabric, before step %d: %v", step, ends)
+	}
+}
+
+func TestOneStepIsEnoughWhereNothingHasToComeUpTogether(t *testing.T) {
+	stp := strings.Replace(fourHosts, "tree: {", "tree: {protocol: stp, ", 1)
+	alone := "version: 1\nname: demo\nnetwork: 172.17.0.0/16\nhosts:\n  h1: {address: 192.0.2.11}\n"
+	for name, p := range map[string]*plan.Plan{"STP": firstPlan(t, stp), "one host": firstPlan(t, alone), "hosts that nobody asked": makePlan(t, input(t, fourHosts))} {
+		for _, h := range p.Hosts {
+			if len(h.Steps()) != 1 {
+				t.Errorf("%s: %s takes %d steps", name, h.Name, len(h.Steps()))
+			}
+		}
+	}
+}
