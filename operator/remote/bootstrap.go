@@ -12,6 +12,10 @@ import (
 // become runs the script in $1 as root: directly, or by sudo.
 const become = `if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; exec sudo -n -- sh -c "$1"`
 
+// sudo runs the script in $1 as root where the user is known not to be: no
+// process to ask it.
+const sudo = `exec sudo -n -- sh -c "$1"`
+
 // stay runs the script in $1 as whoever logged in.
 const stay = `exec sh -c "$1"`
 
@@ -50,10 +54,13 @@ trap - EXIT HUP INT TERM
 exec "$dir/fabric" node --serve --remove "$dir"
 `
 
-func remoteCommand(sudo bool) string {
-	outer := stay
-	if sudo {
-		outer = become
+func remoteCommand(t Target) string {
+	outer := become
+	switch {
+	case !t.Sudo:
+		outer = stay
+	case t.User != "" && t.User != "root":
+		outer = sudo
 	}
 	return "exec sh -c '" + outer + "' fabric '" + strings.TrimSpace(bootstrap) + "'"
 }

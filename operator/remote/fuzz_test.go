@@ -104,7 +104,7 @@ func FuzzSSHArguments(f *testing.F) {
 				t.Errorf("%s %q, want %q", flag, got[flag], want)
 			}
 		}
-		if rest := args[i+1:]; len(rest) != 2 || rest[0] != address || rest[1] != remoteCommand(sudo) {
+		if rest := args[i+1:]; len(rest) != 2 || rest[0] != address || rest[1] != remoteCommand(target) {
 			t.Errorf("after the options: %q", rest)
 		}
 		if strings.HasPrefix(address, "-") || strings.ContainsAny(address+user, " \n'\"`$;&|<>(){}") {

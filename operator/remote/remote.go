@@ -161,7 +161,7 @@ func sshArgs(t Target, factor float64) []string {
 	if t.Port != 0 {
 		add("-p", strconv.Itoa(t.Port))
 	}
-	return append(args, "--", t.Address, remoteCommand(t.Sudo))
+	return append(args, "--", t.Address, remoteCommand(t))
 }
 
 // start talks to the bootstrap script until the program runs.

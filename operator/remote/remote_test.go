@@ -147,8 +147,9 @@ func TestAProgramIsFoundByArchitecture(t *testing.T) {
 
 func TestNothingOfTheFileReachesAShell(t *testing.T) {
 	evil := "'; touch /tmp/x; '"
-	args := sshArgs(Target{Name: evil, Fabric: evil, Address: "h1", User: "ops", Port: 22, Identity: evil, Config: evil, Sudo: true}, 1)
-	if args[len(args)-1] != remoteCommand(true) || strings.Contains(remoteCommand(true), evil) {
+	target := Target{Name: evil, Fabric: evil, Address: "h1", User: "ops", Port: 22, Identity: evil, Config: evil, Sudo: true}
+	args := sshArgs(target, 1)
+	if args[len(args)-1] != remoteCommand(target) || strings.Contains(remoteCommand(target), evil) {
 		t.Error("the remote command is not the constant one")
 	}
 	if i := slices.Index(args, "--"); i < 0 || args[i+1] != "h1" {
@@ -173,5 +174,23 @@ func TestTailKeepsTheEnd(t *testing.T) {
 	fmt.Fprint(&tl, "end\n")
 	if got := tl.String(); len(got) > tailSize || !strings.HasSuffix(got, "longend") {
 		t.Errorf("%d bytes that end in %q", len(got), got[max(0, len(got)-10):])
+	}
+}
+
+func TestSudoIsUsedByWhoeverIsNotRoot(t *testing.T) {
+	const ask, sudo = "id -u", "sudo -n"
+	for _, c := range []struct {
+		target Target
+		want   []bool // whether the command asks who it is, and whether it has sudo
+	}{
+		{Target{Sudo: true}, []bool{true, true}}, // ssh's configuration has the user
+		{Target{Sudo: true, User: "root"}, []bool{true, true}},
+		{Target{Sudo: true, User: "ops"}, []bool{false, true}},
+		{Target{User: "ops"}, []bool{false, false}},
+	} {
+		command := remoteCommand(c.target)
+		if got := []bool{strings.Contains(command, ask), strings.Contains(command, sudo)}; !slices.Equal(got, c.want) {
+			t.Errorf("%+v: asks, has sudo: %v, want %v", c.target, got, c.want)
+		}
 	}
 }
