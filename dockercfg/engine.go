@@ -59,7 +59,6 @@ func (r *Resource) answered(ctx context.Context) error {
 
 // An engine is what a running dockerd says of itself.
 type engine struct {
-	version     string
 	rootless    bool
 	liveRestore bool
 	swarmPort   uint16 // UDP, of overlay networks; 0 in no swarm
@@ -69,17 +68,30 @@ type engine struct {
 }
 
 func ask(ctx context.Context, c *client.Client) (engine, error) {
+	e, err := askCheaply(ctx, c)
+	if err != nil {
+		return engine{}, err
+	}
+	return e, e.askInfo(ctx, c)
+}
+
+// askInfo asks for what only /info tells. For that dockerd runs runc and
+// docker-init and asks containerd, each time, which costs a host with nothing
+// to do more than all else that it is asked for.
+func (e *engine) askInfo(ctx context.Context, c *client.Client) error {
 	info, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return engine{}, fmt.Errorf("ask dockerd about itself: %w", err)
+		return fmt.Errorf("ask dockerd about itself: %w", err)
 	}
-	e := engine{
-		version:     info.Info.ServerVersion,
-		rootless:    slices.Contains(info.Info.SecurityOptions, "name=rootless"),
-		liveRestore: info.Info.LiveRestoreEnabled,
-		swarmPort:   swarmPort(info.Info.Swarm),
-		icc:         true,
-	}
+	e.rootless = slices.Contains(info.Info.SecurityOptions, "name=rootless")
+	e.liveRestore = info.Info.LiveRestoreEnabled
+	e.swarmPort = swarmPort(info.Info.Swarm)
+	return nil
+}
+
+// askCheaply asks for all else.
+func askCheaply(ctx context.Context, c *client.Client) (engine, error) {
+	e := engine{icc: true}
 	list, err := c.ContainerList(ctx, client.ContainerListOptions{})
 	if err != nil {
 		return engine{}, fmt.Errorf("list Docker's containers: %w", err)

@@ -1,6 +1,7 @@
 package dockercfg
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
 	"github.com/ovsfabric/fabric/host/command"
@@ -72,7 +74,7 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 	if err := r.observeFlags(ctx, u.pid, !ours && q.Adopt, o); err != nil {
 		return err
 	}
-	return r.observeEngine(ctx, q, ours, o)
+	return r.observeEngine(ctx, q, u.pid, ours, o)
 }
 
 // observeFile reads daemon.json: with a record its keys are the fabric's
@@ -156,7 +158,7 @@ var collidingFlags = map[string]string{
 // to be adopted, and will not be there when dockerd starts next, is taken as
 // if daemon.json said it, which is how it can be had again.
 func (r *Resource) observeFlags(ctx context.Context, pid int, adopt bool, o *plan.Observation) error {
-	data, err := os.ReadFile(filepath.Join(r.proc, strconv.Itoa(pid), "cmdline"))
+	data, err := os.ReadFile(r.cmdline(pid))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -196,6 +198,11 @@ func (r *Resource) observeFlags(ctx context.Context, pid int, adopt bool, o *pla
 	return nil
 }
 
+// cmdline is the file of a process's arguments, proc_pid_cmdline(5).
+func (r *Resource) cmdline(pid int) string {
+	return filepath.Join(r.proc, strconv.Itoa(pid), "cmdline")
+}
+
 type flag struct{ name, value string }
 
 // flags finds flags with a value among arguments, as pflag reads them:
@@ -217,7 +224,7 @@ func flags(args []string) []flag {
 	return out
 }
 
-func (r *Resource) observeEngine(ctx context.Context, q plan.Query, ours bool, o *plan.Observation) error {
+func (r *Resource) observeEngine(ctx context.Context, q plan.Query, pid int, ours bool, o *plan.Observation) error {
 	waiting, cancel := patience.Timeout(ctx, answerWithin)
 	defer cancel()
 	if conn, err := (&net.Dialer{}).DialContext(waiting, "unix", r.paths.Socket); errors.Is(err, fs.ErrPermission) {
@@ -244,20 +251,27 @@ func (r *Resource) observeEngine(ctx context.Context, q plan.Query, ours bool, o
 		return err
 	}
 	defer c.Close()
-	e, err := ask(ctx, c)
+	e, err := askCheaply(ctx, c)
 	if err != nil {
 		return err
 	}
-	o.Facts.DockerVersion, o.Facts.LiveRestore, o.Facts.SwarmPort = e.version, e.liveRestore, e.swarmPort
+	list, err := c.NetworkList(ctx, client.NetworkListOptions{})
+	if err != nil {
+		return fmt.Errorf("list Docker's networks: %w", err)
+	}
+	if !ours || r.mayRestore(pid) || inSwarm(list.Items) {
+		if err := e.askInfo(ctx, c); err != nil {
+			return err
+		}
+	}
+	o.Facts.LiveRestore, o.Facts.SwarmPort = e.liveRestore, e.swarmPort
 	if o.State.Docker != nil {
 		o.State.Docker.Live = e.ran.Live
 	}
 	if o.Facts.Containers, err = containers(ctx, c, e); err != nil {
 		return err
 	}
-	if o.Facts.Networks, err = networks(ctx, c); err != nil {
-		return err
-	}
+	o.Facts.Networks = networks(list.Items)
 	o.Obstacles = append(o.Obstacles, e.obstacles(ours)...)
 	o.Obstacles = append(o.Obstacles, overlaps(q, o.Facts.Networks)...)
 	return nil
@@ -328,13 +342,9 @@ func containers(ctx context.Context, c *client.Client, e engine) ([]plan.Contain
 
 // networks lists Docker's networks that have subnets, but for the default
 // bridge network, by name.
-func networks(ctx context.Context, c *client.Client) ([]plan.Network, error) {
-	list, err := c.NetworkList(ctx, client.NetworkListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list Docker's networks: %w", err)
-	}
+func networks(list []network.Summary) []plan.Network {
 	var out []plan.Network
-	for _, n := range list.Items {
+	for _, n := range list {
 		p := plan.Network{Name: n.Name}
 		for _, c := range n.IPAM.Config {
 			if c.Subnet.IsValid() {
@@ -348,5 +358,23 @@ func networks(ctx context.Context, c *client.Client) ([]plan.Network, error) {
 		out = append(out, p)
 	}
 	slices.SortFunc(out, func(a, b plan.Network) int { return cmp.Compare(a.Name, b.Name) })
-	return out, nil
+	return out
+}
+
+// mayRestore tells whether a dockerd of the fabric's can run with live-restore:
+// its file or its flags name it. One that was told otherwise since, and did not
+// hear of it, is found before it is stopped.
+func (r *Resource) mayRestore(pid int) bool {
+	for _, path := range []string{r.paths.DaemonJSON, r.cmdline(pid)} {
+		if data, err := os.ReadFile(path); err == nil && bytes.Contains(data, []byte("live-restore")) {
+			return true
+		}
+	}
+	return false
+}
+
+// inSwarm tells whether the networks are those of a host in a swarm, or that
+// was in one: dockerd makes docker_gwbridge and ingress when it joins.
+func inSwarm(list []network.Summary) bool {
+	return slices.ContainsFunc(list, func(n network.Summary) bool { return n.Scope == "swarm" || n.Name == "docker_gwbridge" })
 }

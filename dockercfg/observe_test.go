@@ -47,7 +47,6 @@ func TestObserveOfAStockDocker(t *testing.T) {
 		`{"Name": "db", "IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}`,
 	}
 	want := plan.Observation{Facts: plan.Facts{
-		DockerVersion: "20.10.24",
 		Containers: []plan.Container{
 			{Name: "a", OnBridge: true},
 			{Name: "m", OnBridge: true, AutoRemove: true},
@@ -145,6 +144,31 @@ func TestObserveNamesLiveRestore(t *testing.T) {
 	h.checkObstacles()
 	h.containers = []*fakeContainer{{"c", "no", true}}
 	h.checkObstacles("Docker runs with live-restore beside running containers (c), so dockerd would ignore a new network configuration")
+}
+
+func TestAHostOfTheFabricsIsAskedForWhatCostsMostOnlyWhereItMatters(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*fakeHost)
+		want   bool
+	}{
+		"nothing": {func(*fakeHost) {}, false},
+		"live-restore in daemon.json": {func(h *fakeHost) {
+			h.write(strings.Replace(h.file(h.paths.DaemonJSON), "{", `{"live-restore": true,`, 1))
+		}, true},
+		"live-restore as a flag": {func(h *fakeHost) { h.cmdline("/usr/sbin/dockerd", "--live-restore") }, true},
+		"a swarm":                {func(h *fakeHost) { h.networks = []string{`{"Name": "ingress", "Scope": "swarm"}`} }, true},
+		"a swarm's bridge":       {func(h *fakeHost) { h.networks = []string{`{"Name": "docker_gwbridge", "Scope": "local"}`} }, true},
+	} {
+		h := newFakeHost(t, userJSON)
+		h.apply(&fabricDocker)
+		h.log = nil
+		c.change(h)
+		h.liveRestore, h.swarm = true, `"LocalNodeState": "active"`
+		facts := h.observe().Facts
+		if asked := facts.LiveRestore && facts.SwarmPort == 4789; asked != c.want {
+			t.Errorf("%s: live-restore %v, port %d of the swarm; asked for, want %v", name, facts.LiveRestore, facts.SwarmPort, c.want)
+		}
+	}
 }
 
 func TestThePortOfASwarmIsAFact(t *testing.T) {

@@ -147,7 +147,6 @@ type Facts struct {
 	KernelLacks   []Obstacle  `json:"kernel_lacks,omitempty"`  // what keeps the kernel's datapath from carrying the tunnels
 	ForeignPorts  []string    `json:"foreign_ports,omitempty"` // on the fabric's bridge, but not the fabric's
 	NetdevBridges []string    `json:"netdev_bridges"`          // bridges other than the fabric's on the userspace datapath
-	DockerVersion string      `json:"docker_version"`
 	LiveRestore   bool        `json:"live_restore"`
 	SwarmPort     uint16      `json:"swarm_port,omitempty"`   // UDP, of the swarm's overlay networks; 0 where dockerd is in no swarm
 	Interrupted   bool        `json:"interrupted,omitempty"`  // an apply was cut off here and has not been rolled back
