@@ -322,18 +322,17 @@ func (h *Host) stopToGoBack(ctx context.Context, j *journal, before plan.HostSta
 	if !plan.RestartsDocker(j.Want.Docker, j.Before.Docker) {
 		return nil
 	}
+	var claimed error
 	if now, err := h.Observe(ctx, j.Query); err == nil {
-		if err := h.claim(ctx, now.State); err != nil {
-			return err
-		}
+		claimed = h.claim(ctx, now.State)
 		if !plan.RestartsDocker(now.State.Attainable().Docker, before.Docker) {
-			return nil
+			return claimed
 		}
 	}
 	if err := h.Docker.Stop(ctx); err != nil {
-		return fmt.Errorf("stop dockerd: %w", err)
+		return errors.Join(claimed, fmt.Errorf("stop dockerd: %w", err))
 	}
-	return nil
+	return claimed
 }
 
 // takeBack brings one resource back. A dockerd that cannot have its former

@@ -177,9 +177,10 @@ func (h rtnl) setAddress(bridge netlink.Link, owner string, want netip.Prefix) e
 }
 
 // Claim adds the address that a running dockerd gave the fabric's bridge to
-// those that the bridge's alias tells as the fabric's.
+// those that the bridge's alias tells as the fabric's. It gives docker0 one:
+// on any other bridge it takes one that it finds, which may be anybody's.
 func (*Resource) Claim(ctx context.Context, docker plan.DockerLive) error {
-	if docker.Bridge == "" {
+	if docker.Bridge != "docker0" {
 		return nil
 	}
 	h, err := open(ctx)

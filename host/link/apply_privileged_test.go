@@ -250,6 +250,18 @@ func TestAddressThatDockerdGaveTheBridgeByItselfGoes(t *testing.T) {
 	}
 }
 
+func TestAddressThatDockerdFoundOnAnotherBridgeStays(t *testing.T) {
+	namespace(t)
+	addTAP(t, plan.BridgeName)
+	want := demo()
+	want.Name = "containers"
+	apply(t, &want)
+	addAddress(t, "containers", "192.168.5.1/24")
+	must(t, New().Claim(t.Context(), plan.DockerLive{Bridge: "containers", Gateway: netip.MustParseAddr("192.168.5.1")}))
+	apply(t, &want)
+	checkAddresses(t, "containers", "172.17.64.1/16", "192.168.5.1/24")
+}
+
 func TestWhatDockerdDoesOnABridgeOfSomebodyElseIsNotClaimed(t *testing.T) {
 	namespace(t)
 	addBridge(t, "docker0")
