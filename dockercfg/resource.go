@@ -83,6 +83,16 @@ func (r *Resource) stop(ctx context.Context, now *engine) error {
 	return r.stopUnits(ctx)
 }
 
+// Former is the address that dockerd gave its bridge before the fabric; the
+// zero Prefix where it was not the one to choose it.
+func (r *Resource) Former() (netip.Prefix, error) {
+	var rec record
+	if _, err := readJSON(r.paths.Record, &rec); err != nil || rec.Ran == nil {
+		return netip.Prefix{}, err
+	}
+	return rec.Ran.Address, nil
+}
+
 // Start starts dockerd with the configuration that is there, for when Apply
 // could not write another one. A dockerd that runs is left alone.
 func (r *Resource) Start(ctx context.Context) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -37,6 +38,9 @@ type Resource interface {
 type Daemon interface {
 	// Stop stops the service; Apply starts it again.
 	Stop(context.Context) error
+	// Former is the address that dockerd gave its bridge before the fabric;
+	// the zero Prefix where that is not known.
+	Former() (netip.Prefix, error)
 	// Start starts the service with the configuration that is there, for
 	// when Apply could not. One that runs is left alone.
 	Start(context.Context) error
@@ -69,9 +73,9 @@ type Settler interface {
 
 // Claimer is a resource that dockerd changes by itself.
 type Claimer interface {
-	// Claim has Apply treat what a dockerd that runs so put there as the
+	// Claim has Apply treat an address that dockerd gave docker0 as the
 	// fabric's: it goes where it is not wanted.
-	Claim(context.Context, plan.DockerLive) error
+	Claim(context.Context, netip.Prefix) error
 }
 
 // Host is this machine's part of a fabric.
@@ -192,16 +196,20 @@ func (h *Host) bring(ctx context.Context, q plan.Query, from, want plan.HostStat
 	return h.check(ctx, q, want, progress)
 }
 
-// claim is for a dockerd that has run without the fabric's configuration: it
-// gives its bridge the address that it remembers. Only while it runs can it be
-// told whose that address is.
+// claim is for a dockerd that runs without the fabric's configuration, and has
+// given docker0 the address that it remembers. Only while it runs can it be told
+// that this is its address again, and not somebody else's.
 func (h *Host) claim(ctx context.Context, now plan.HostState) error {
 	if now.Docker == nil {
 		return nil
 	}
+	former, err := h.Docker.Former()
+	if err != nil || !former.IsValid() || former.Addr() != now.Docker.Live.Gateway {
+		return err
+	}
 	for _, r := range h.Resources {
 		if c, ok := r.(Claimer); ok {
-			if err := c.Claim(ctx, now.Docker.Live); err != nil {
+			if err := c.Claim(ctx, former); err != nil {
 				return fmt.Errorf("claim what dockerd gave the %s: %w", r.Name(), err)
 			}
 		}

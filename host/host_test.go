@@ -30,6 +30,7 @@ type machine struct {
 	calls     []string
 	fail      map[string]int                  // how often the call still fails
 	docker    func(*plan.Docker) *plan.Docker // what dockerd makes of its file; nil: what is wanted
+	former    netip.Prefix                    // of docker0 before the fabric
 }
 
 func (m *machine) call(name string) error {
@@ -43,6 +44,8 @@ func (m *machine) call(name string) error {
 
 func (m *machine) Stop(context.Context) error  { return m.call("stop docker") }
 func (m *machine) Start(context.Context) error { return m.call("start docker") }
+
+func (m *machine) Former() (netip.Prefix, error) { return m.former, nil }
 
 func (m *machine) Prepare(_ context.Context, want plan.HostState) error {
 	m.state.Docker = want.Docker
@@ -104,15 +107,15 @@ func (p dockerPart) Apply(_ context.Context, want plan.HostState) error {
 	return nil
 }
 
-// claims notes what dockerd was seen to run with.
+// claims notes which addresses are claimed.
 type claims struct {
 	switchPart
-	seen []plan.DockerLive
+	seen []string
 }
 
-func (c *claims) Claim(_ context.Context, live plan.DockerLive) error {
+func (c *claims) Claim(_ context.Context, address netip.Prefix) error {
 	c.calls = append(c.calls, "claim")
-	c.seen = append(c.seen, live)
+	c.seen = append(c.seen, address.String())
 	return nil
 }
 
@@ -263,26 +266,30 @@ func TestAResourceThatCannotGoBackDoesNotKeepDockerStopped(t *testing.T) {
 	}
 }
 
-func TestWhatDockerdDidByItselfIsClaimedBeforeItIsStopped(t *testing.T) {
-	running := func(mtu int) plan.HostState {
+func TestDockerdsFormerAddressIsClaimedBeforeItIsStopped(t *testing.T) {
+	running := func(mtu int, gateway string) plan.HostState {
 		s := wanted(mtu)
-		s.Docker.Live.MTU = mtu
+		s.Docker.Live.Gateway = netip.MustParseAddr(gateway)
 		return s
 	}
-	m := &machine{state: running(1400)}
+	m := &machine{state: running(1400, "10.30.0.1"), former: netip.MustParsePrefix("172.17.0.1/16")}
 	h, c := newHost(t, m), &claims{switchPart: switchPart{m}}
 	h.Resources[0] = c
-	if err := h.Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: running(1450)}, quiet); err != nil {
+	if err := h.Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: running(1450, "10.30.0.1")}, quiet); err != nil {
 		t.Fatal(err)
 	}
+	if len(c.seen) > 0 {
+		t.Errorf("claimed of a dockerd that runs as the fabric has it: %q", c.seen)
+	}
+	m.calls, m.state = nil, running(1450, "172.17.0.1") // it was started without its file
+	m.docker = func(d *plan.Docker) *plan.Docker { return running(d.Config.MTU, "10.30.0.1").Docker }
 	if err := h.Rollback(t.Context(), quiet); err != nil {
 		t.Fatal(err)
 	}
-	order := []string{"claim", "stop docker", "ovs", "docker"}
-	if diff := cmp.Diff(slices.Concat(order, order), m.calls); diff != "" {
+	if diff := cmp.Diff([]string{"claim", "stop docker", "ovs", "docker"}, m.calls); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]plan.DockerLive{{MTU: 1400}, {MTU: 1450}}, c.seen, equateNetip); diff != "" {
+	if diff := cmp.Diff([]string{"172.17.0.1/16"}, c.seen); diff != "" {
 		t.Error(diff)
 	}
 }

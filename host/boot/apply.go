@@ -22,6 +22,9 @@ import (
 // rollback has it.
 const previous = Program + ".previous"
 
+// linking is the program until it takes the place of another one.
+const linking = Program + ".new"
+
 const (
 	dockerDropIn = "/etc/systemd/system/docker.service.d/50-fabric.conf"
 	restoreUnit  = "fabric-restore.service"
@@ -60,7 +63,7 @@ func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
 		return err
 	}
 	if boot.Program == "" {
-		if err := file.Remove(r.at(Program), r.at(previous)); err != nil {
+		if err := file.Remove(r.at(Program), r.at(previous), r.at(linking)); err != nil {
 			return err
 		}
 	}
@@ -86,7 +89,10 @@ func (r *Resource) install(want, had string) error {
 		return fmt.Errorf("install %s: the program that is running is not the build %s: plan again with this one", Program, want)
 	}
 	put := r.putLink
-	if source != r.at(templates.Recovery) {
+	switch source {
+	case r.at(previous): // not out of sight for a moment: nobody else has it
+		return file.Rename(source, r.at(Program))
+	case r.running:
 		data, err := os.ReadFile(source)
 		if err != nil {
 			return err
@@ -106,7 +112,7 @@ func (r *Resource) install(want, had string) error {
 
 // putLink makes the program another name of the guard's.
 func (r *Resource) putLink() error {
-	name := r.at(Program + ".new")
+	name := r.at(linking)
 	if err := file.Remove(name); err != nil {
 		return err
 	}

@@ -136,19 +136,15 @@ func (g *Guard) installProgram() error {
 	return file.Write(g.at(templates.Recovery), data, 0o755)
 }
 
-// enable is systemctl enable on the host whose file system is at root, which
-// has systemd read all units again and does not see to it that its link
-// reaches the disk.
+// enable does what systemctl enable does, on the host whose file system is at
+// root, but has its link reach the disk, and no systemd read all units again.
 func enable(root, unit string) error {
 	dir := filepath.Join(root, wants)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	err := os.Symlink(unitPath(unit), filepath.Join(root, wantsLink(unit)))
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return file.SyncDir(dir)

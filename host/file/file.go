@@ -101,9 +101,9 @@ func keepOwner(f *os.File, target string) error {
 	return f.Chown(int(owner.Uid), int(owner.Gid))
 }
 
-// Remove deletes files for good: all are gone from the disk when it returns
-// nil, in whatever order. One that does not exist is no error, and one that
-// cannot be deleted keeps no other.
+// Remove deletes files for good: what it has deleted is gone from the disk when
+// it returns nil, in whatever order. A file that does not exist is no error, and
+// one that cannot be deleted keeps no other.
 func Remove(paths ...string) error {
 	var errs []error
 	changed := make(map[string]bool)

@@ -176,35 +176,27 @@ func (h rtnl) setAddress(bridge netlink.Link, owner string, want netip.Prefix) e
 	return h.setAlias(bridge, final.String())
 }
 
-// Claim adds the address that a running dockerd gave the fabric's bridge to
-// those that the bridge's alias tells as the fabric's. It gives docker0 one:
-// on any other bridge it takes one that it finds, which may be anybody's.
-func (*Resource) Claim(ctx context.Context, docker plan.DockerLive) error {
-	if docker.Bridge != "docker0" {
-		return nil
-	}
+// Claim adds an address of docker0 to those that its alias tells as the
+// fabric's, if docker0 is the fabric's bridge.
+func (*Resource) Claim(ctx context.Context, claimed netip.Prefix) error {
 	h, err := open(ctx)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	bridge, err := h.find(docker.Bridge)
+	bridge, err := h.find("docker0")
 	if bridge == nil || err != nil {
 		return err
 	}
 	m, marked := parseMark(bridge.Attrs().Alias)
-	if !marked {
+	if !marked || slices.Contains(m.addresses, claimed) {
 		return nil
 	}
 	list, err := h.addresses(bridge)
-	if err != nil {
+	if err != nil || !slices.ContainsFunc(list, func(a address) bool { return a.prefix == claimed }) {
 		return err
 	}
-	for _, a := range list {
-		if a.prefix.Addr() == docker.Gateway && !slices.Contains(m.addresses, a.prefix) {
-			m.addresses = append(m.addresses, a.prefix)
-		}
-	}
+	m.addresses = append(m.addresses, claimed)
 	return h.setAlias(bridge, m.String())
 }
 

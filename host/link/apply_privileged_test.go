@@ -243,34 +243,33 @@ func TestAddressThatDockerdGaveTheBridgeByItselfGoes(t *testing.T) {
 			apply(t, new(demo()))
 			addAddress(t, "docker0", "192.168.5.1/24")
 			addAddress(t, "docker0", "192.168.7.1/24")
-			must(t, New().Claim(t.Context(), plan.DockerLive{Bridge: "docker0", Gateway: netip.MustParseAddr("192.168.7.1")}))
+			claim(t, "192.168.7.1/24")
 			apply(t, to.want)
 			checkAddresses(t, "docker0", to.left...)
 		})
 	}
 }
 
-func TestAddressThatDockerdFoundOnAnotherBridgeStays(t *testing.T) {
-	namespace(t)
-	addTAP(t, plan.BridgeName)
-	want := demo()
-	want.Name = "containers"
-	apply(t, &want)
-	addAddress(t, "containers", "192.168.5.1/24")
-	must(t, New().Claim(t.Context(), plan.DockerLive{Bridge: "containers", Gateway: netip.MustParseAddr("192.168.5.1")}))
-	apply(t, &want)
-	checkAddresses(t, "containers", "172.17.64.1/16", "192.168.5.1/24")
+func TestOnlyAnAddressOfTheFabricsBridgeIsClaimed(t *testing.T) {
+	for name, alias := range map[string]string{"a bridge of somebody else": "theirs", "a bridge without the address": "fabric=demo 172.17.64.1/16"} {
+		t.Run(name, func(t *testing.T) {
+			namespace(t)
+			addBridge(t, "docker0")
+			must(t, netlink.LinkSetAlias(get(t, "docker0"), alias))
+			if alias == "theirs" {
+				addAddress(t, "docker0", "192.168.7.1/24")
+			}
+			claim(t, "192.168.7.1/24")
+			if got := get(t, "docker0").Attrs().Alias; got != alias {
+				t.Errorf("alias = %q, want %q", got, alias)
+			}
+		})
+	}
 }
 
-func TestWhatDockerdDoesOnABridgeOfSomebodyElseIsNotClaimed(t *testing.T) {
-	namespace(t)
-	addBridge(t, "docker0")
-	must(t, netlink.LinkSetAlias(get(t, "docker0"), "theirs"))
-	addAddress(t, "docker0", "192.168.7.1/24")
-	must(t, New().Claim(t.Context(), plan.DockerLive{Bridge: "docker0", Gateway: netip.MustParseAddr("192.168.7.1")}))
-	if alias := get(t, "docker0").Attrs().Alias; alias != "theirs" {
-		t.Errorf("alias = %q, want theirs", alias)
-	}
+func claim(t *testing.T, address string) {
+	t.Helper()
+	must(t, New().Claim(t.Context(), netip.MustParsePrefix(address)))
 }
 
 func TestMembersAndAddressesOfOthersStay(t *testing.T) {
