@@ -2,16 +2,13 @@ package plan
 
 import (
 	"maps"
-	"slices"
 	"strconv"
 
 	"github.com/ovsfabric/fabric/topology"
 )
 
-// Begins tells whether no host has been in a fabric yet.
-func (p *Plan) Begins() bool {
-	return !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.From.OVS != nil })
-}
+// Begins tells whether the hosts take the steps in which a fabric begins.
+func (p *Plan) Begins() bool { return p.begins }
 
 // slowBFD is, in milliseconds, how often BFD sends until it is up (RFC 5880 6.8.3).
 const slowBFD = "1000"
@@ -28,6 +25,7 @@ func (p *Plan) beginning() {
 	if p.Protocol != string(topology.RSTP) || len(p.Hosts) == 1 {
 		return
 	}
+	p.begins = true
 	for i := range p.Hosts {
 		h := &p.Hosts[i]
 		if h.Removed || !h.Observed {

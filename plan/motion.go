@@ -58,7 +58,7 @@ const (
 //
 // Desired then takes the old tunnels away, and lets those that are no part of the tree take part in it again.
 func (p *Plan) plannedMoves() {
-	if p.Begins() {
+	if !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.From.OVS != nil }) {
 		p.beginning()
 		return
 	}

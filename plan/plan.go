@@ -28,6 +28,7 @@ type Plan struct {
 	Graph    *topology.Graph  `json:"graph"`
 	Protocol string           `json:"protocol"`
 	bfd      int              // milliseconds between its packets
+	begins   bool             // Between has the steps in which a fabric begins
 	Tree     *topology.Tree   `json:"tree"`
 	Checked  topology.Checked `json:"checked"` // what a loss makes of the tree
 	MTU      MTU              `json:"mtu"`

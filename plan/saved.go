@@ -12,7 +12,7 @@ import (
 )
 
 // savedFormat is the version of the format of a saved plan.
-const savedFormat = 1
+const savedFormat = 2
 
 // Saved is a plan on its way from the command that showed it to the one that
 // carries it out: all that it was made from, and the plan. The fabric file and

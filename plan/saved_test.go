@@ -71,7 +71,7 @@ func TestASavedPlanThatWasEditedIsRefused(t *testing.T) {
 		"what was observed": strings.NewReplacer(`"containers":[{"name":"db","on_bridge":true}]`, `"containers":null`),
 		"a host left out":   strings.NewReplacer(`"missing":{"h3":"it does not answer"}`, `"missing":{}`),
 		"the program":       strings.NewReplacer(`"amd64":"0123`, `"amd64":"4123`),
-		"an unknown key":    strings.NewReplacer(`"format":1`, `"format":1,"run":"rm"`),
+		"an unknown key":    strings.NewReplacer(`"format":2`, `"format":2,"run":"rm"`),
 		"a wrong type":      strings.NewReplacer(`"lock":""`, `"lock":1`),
 		"more after it":     strings.NewReplacer("\n", "\n{}"),
 	} {
@@ -88,8 +88,8 @@ func TestASavedPlanThatWasEditedIsRefused(t *testing.T) {
 }
 
 func TestASavedPlanOfAnotherFormatIsRefused(t *testing.T) {
-	_, err := plan.ParseSaved("p.json", []byte(`{"format":2,"what":"comes later"}`))
-	want := "p.json has the format 2 of saved plans, and this fabric reads 1: run fabric plan --out p.json again"
+	_, err := plan.ParseSaved("p.json", []byte(`{"format":9,"what":"comes later"}`))
+	want := "p.json has the format 9 of saved plans, and this fabric reads 2: run fabric plan --out p.json again"
 	if err == nil || err.Error() != want {
 		t.Errorf("error: %v", err)
 	}
@@ -122,7 +122,7 @@ func TestTwoPlansTellWhatDiffersOnEachHost(t *testing.T) {
 func FuzzParseSaved(f *testing.F) {
 	in := savedInput(f)
 	f.Add([]byte(save(f, in)))
-	f.Add([]byte(`{"format":1,"version":"","program":"","file":"","lock":"","programs":{},"observed":{},"plan":{}}`))
+	f.Add([]byte(`{"format":2,"version":"","program":"","file":"","lock":"","programs":{},"observed":{},"plan":{}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := plan.ParseSaved("p.json", data)
 		if err != nil {

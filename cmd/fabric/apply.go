@@ -186,7 +186,7 @@ func (a *applyFlags) carryOut(ctx context.Context, l *loaded, f *fleet, p *plan.
 	first := c
 	first.canary, first.keepGoing = a.canary, a.keepGoing
 	settle := cmp.Or(a.settle, applySettle*patience.Stretch(ctx, settleTime(kept)))
-	first.stand = stand(kept, f, settle)
+	first.stand = stand(kept, f.nodes, settle)
 	first.check = check(l, kept, f, settle, func(text string) { c.show.host("fabric", text) })
 	results, err := first.out(ctx, kept)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/ovsfabric/fabric/plan"
 )
 
-// maxSaved bounds a saved plan, in bytes. That of 10,000 hosts has a tenth.
+// maxSaved bounds a saved plan, in bytes. A first one of 10,000 hosts has a sixth.
 const maxSaved = 1 << 30
 
 // save writes a plan with all that it was made from.

@@ -204,11 +204,12 @@ func unsettled(failed []verify.Check, within time.Duration) error {
 // second until then, and twice from each.
 const meetingTime = 3 * time.Second
 
-// stand is what an apply of several steps waits for: after the first, until
-// the new tunnels of the tree are up and a root that took its identity is
-// known; and where a fabric begins, before its root does, for tunnels to be up.
-// One that stays down is told of with its cause once the hosts are as planned.
-func stand(p *plan.Plan, f *fleet, settle time.Duration) rollout.Stand {
+// stand is what an apply of several steps waits for. After the first that is
+// new tunnels of the tree, which have to be up, and a root that took its identity,
+// which has to be known. Where a fabric begins, it is all tunnels, before the
+// root gets its priority, but not for longer than meetingTime: one that stays
+// down is told of with its cause once the hosts are as planned.
+func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Duration) rollout.Stand {
 	var footing, meeting verify.Footing
 	footing.Tunnels = tunnels(p.Joining())
 	root, know := p.RootFirst()
@@ -217,13 +218,13 @@ func stand(p *plan.Plan, f *fleet, settle time.Duration) rollout.Stand {
 	meeting.Up = tunnels(ends)
 	return func(ctx context.Context, step int) error {
 		if step == meetingStep {
-			_, err := verify.Stand(ctx, f.nodes(), meeting, patience.Stretch(ctx, meetingTime))
+			_, err := verify.Stand(ctx, nodes(), meeting, patience.Stretch(ctx, meetingTime))
 			return err
 		}
 		if step != 1 {
 			return nil
 		}
-		lacking, err := verify.Stand(ctx, f.nodes(), footing, settle)
+		lacking, err := verify.Stand(ctx, nodes(), footing, settle)
 		if err != nil || len(lacking) == 0 {
 			return err
 		}

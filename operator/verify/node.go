@@ -47,6 +47,7 @@ const (
 	// longer: where they are short of time, looks would keep BFD from coming up.
 	settlePause        = 100 * time.Millisecond
 	longestSettlePause = 3 * time.Second
+	leastLooks         = 6 // in the time that there is
 	// flapTime is how long full-size packets are given to come through once
 	// the tree has settled: a tunnel that was down for a moment, as BFD has
 	// it where a host is short of time, must not look like one that carries

@@ -123,7 +123,7 @@ func (r *runner) settle(ctx context.Context, deadline time.Time, check string, s
 
 // until looks until what is looked at is right or the deadline has passed.
 func (r *runner) until(ctx context.Context, deadline time.Time, what string, look func() (right bool, err error)) error {
-	wait := min(settlePause*time.Duration(max(1, len(r.exp.Hosts)/2)), longestSettlePause)
+	wait := min(settlePause*time.Duration(max(1, len(r.exp.Hosts)/2)), longestSettlePause, time.Until(deadline)/leastLooks)
 	for told := false; ; told = true {
 		right, err := look()
 		if err != nil || right || !time.Now().Add(wait).Before(deadline) {
