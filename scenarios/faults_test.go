@@ -54,7 +54,8 @@ const (
 )
 
 // andThen stands between two moments of which the second is meant. A change is
-// made in steps: only the last one stops dockerd.
+// made in steps: only the last one stops dockerd. So is a first apply of several
+// hosts: only the first one does.
 const andThen = ", and then "
 
 func afterStop(at ...string) []string {
@@ -103,6 +104,9 @@ var faultCases = slices.Concat(
 	each("first", powerCut, asWanted, atConfirmed, atDisarm, atEnd),
 	each("first", reboot, asBefore, atStop, atDocker, atSettle),
 	each("change", reboot, asBefore, afterStop(atDocker)...),
+	each("first", killNode, asBefore, atDocker+andThen+atSwitch),
+	each("first", killController, asBefore, atDocker+andThen+atSwitch),
+	each("first", powerCut, asBefore, atDocker+andThen+atSwitch),
 	each("first", killWatch, asBefore, atLinks, atSettle),
 	each("change", killWatch, asBefore, afterStop(atDocker)...),
 	each("first", powerCutWhileGoingBack, asBefore, atDocker, atSettle),

@@ -83,7 +83,7 @@ func (l *lane) begin(args []string, at string) *strike {
 		gone := map[string]string{
 			atRestored:  "/etc/docker/daemon.json",
 			atConfirmed: "/var/lib/fabric/journal.json",
-			atDisarm:    "/etc/systemd/system/fabric-recover.service",
+			atDisarm:    "/etc/systemd/system/multi-user.target.wants/fabric-recover.service",
 		}[at]
 		go func() {
 			if s.waitFile("/var/lib/fabric/journal.json", true) {
@@ -154,8 +154,8 @@ func (s *strike) stopNode() {
 	}
 }
 
-// waitFile waits until a file of the host's, no link, is there, or not there, and says
-// whether it came to that.
+// waitFile waits until a file or a link of the host's is there, or not there, and
+// says whether it came to that.
 func (s *strike) waitFile(path string, there bool) bool {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -164,7 +164,7 @@ func (s *strike) waitFile(path string, there bool) bool {
 		node := s.node
 		s.mu.Unlock()
 		if node != 0 {
-			_, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", node, path))
+			_, err := os.Lstat(fmt.Sprintf("/proc/%d/root%s", node, path))
 			if err == nil && there || errors.Is(err, fs.ErrNotExist) && !there {
 				return true
 			}
