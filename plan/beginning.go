@@ -18,7 +18,8 @@ const slowBFD = "1000"
 //
 //  1. Everything stands. No host has reason to be the root yet, and BFD is told to send once a second, which it does anyhow.
 //  2. BFD gets its own intervals. Where a change of them finds a session that has heard from the other end, that one is asked about it
-//     at once (Poll, RFC 5880 6.5), and both are up.
+//     at once (Poll, RFC 5880 6.5), and both are up. One that has not heard yet would expect packets at the new interval from an end that
+//     sends its next one a second later, and give it up: so both have to have heard of each other before.
 //
 // Desired then has the root: all ends hear the news of it, and are there.
 func (p *Plan) beginning() {
@@ -48,20 +49,20 @@ func (p *Plan) beginning() {
 	}
 }
 
-// Meeting is which of the steps of a fabric that begins needs all ends of its tunnels to take part in the tree, and these ends; 0 where
-// there are no such steps.
-func (p *Plan) Meeting() (step int, ends []Tunnel) {
+// Meeting lists the ends of the tunnels of a fabric that begins: before its second step they have to have heard of each other, and before
+// the last one to take part in the tree. There are none where there are no such steps.
+func (p *Plan) Meeting() []Tunnel {
 	if !p.Begins() {
-		return 0, nil
+		return nil
 	}
+	var ends []Tunnel
 	for _, h := range p.Hosts {
 		if len(h.Between) == 0 {
 			continue
 		}
-		step = len(h.Between)
 		for _, port := range h.Desired.OVS.Ports {
 			ends = append(ends, Tunnel{h.Name, port.Name})
 		}
 	}
-	return step, ends
+	return ends
 }

@@ -36,35 +36,39 @@ func firstPlan(t *testing.T) *plan.Plan {
 
 // tunnelEnd is a host with one tunnel that comes up at a time.
 type tunnelEnd struct {
-	port string
-	up   time.Time
+	port   string
+	up     time.Time
+	before string // what BFD says until then
 }
 
 func (e tunnelEnd) Probe(context.Context, wire.ProbeRequest) (wire.ProbeResult, error) {
 	port := wire.TreePort{Name: e.port, Role: "designated", State: "discarding", BFD: "up"}
 	if time.Now().Before(e.up) {
-		port.Role, port.State, port.BFD = "disabled", "disabled", "down"
+		port.Role, port.State, port.BFD = "disabled", "disabled", e.before
 	}
 	return wire.ProbeResult{Tree: &wire.TreeStatus{Ports: []wire.TreePort{port}}}, nil
 }
 
-func TestTheRootOfAFabricThatBeginsWaitsForTunnelsButNotForEver(t *testing.T) {
+func TestAFabricThatBeginsWaitsForItsTunnelsButNotForEver(t *testing.T) {
 	p := firstPlan(t)
 	for _, c := range []struct {
 		name        string
 		step        int
-		up          time.Duration // of h2's end
+		before      string        // what BFD says on h2
+		up          time.Duration // when h2's end is
 		least, most time.Duration
 	}{
-		{"before BFD's intervals", 1, time.Hour, 0, 0},
-		{"tunnels are up", 2, 0, 0, 0},
-		{"a tunnel comes up", 2, time.Second, time.Second, 2 * time.Second},
-		{"a tunnel stays down", 2, time.Hour, meetingTime / 2, meetingTime},
+		{"BFD has come through", 1, "init", time.Hour, 0, 0},
+		{"BFD comes through", 1, "down", time.Second, time.Second, 2 * time.Second},
+		{"BFD does not", 1, "down", time.Hour, meetingTime / 2, meetingTime},
+		{"tunnels are up", 2, "init", 0, 0, 0},
+		{"a tunnel comes up", 2, "init", time.Second, time.Second, 2 * time.Second},
+		{"a tunnel stays down", 2, "init", time.Hour, meetingTime / 2, meetingTime},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begun := time.Now()
-				nodes := map[string]verify.Node{"h1": tunnelEnd{"vx-h2", begun}, "h2": tunnelEnd{"vx-h1", begun.Add(c.up)}}
+				nodes := map[string]verify.Node{"h1": tunnelEnd{"vx-h2", begun, ""}, "h2": tunnelEnd{"vx-h1", begun.Add(c.up), c.before}}
 				wait := stand(p, func() map[string]verify.Node { return nodes }, time.Minute)
 				if err := wait(t.Context(), c.step); err != nil {
 					t.Errorf("what stays down is told of later: %v", err)

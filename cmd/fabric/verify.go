@@ -200,28 +200,35 @@ func unsettled(failed []verify.Check, within time.Duration) error {
 	return errors.New(strings.Join(lines, "\n"))
 }
 
-// meetingTime is how long BFD may take to be up on both ends: it sends once a
-// second until then, and twice from each.
+// meetingTime is how long BFD may take to come through, and then to be up: it
+// sends once a second until then.
 const meetingTime = 3 * time.Second
 
 // stand is what an apply of several steps waits for. After the first that is
 // new tunnels of the tree, which have to be up, and a root that took its identity,
-// which has to be known. Where a fabric begins, it is all tunnels, before the
-// root gets its priority, but not for longer than meetingTime: one that stays
-// down is told of with its cause once the hosts are as planned.
+// which has to be known. Where a fabric begins, it is all tunnels: both ends
+// have to have heard of each other before BFD gets its intervals, and to be up
+// before the root gets its priority. But that is not waited for longer than meetingTime:
+// a tunnel that stays down is told of with its cause once the hosts are as planned.
 func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Duration) rollout.Stand {
-	var footing, meeting verify.Footing
-	footing.Tunnels = tunnels(p.Joining())
+	var heard, up, footing verify.Footing
+	for _, end := range p.Meeting() {
+		heard.Heard, up.Up = append(heard.Heard, verify.Tunnel(end)), append(up.Up, verify.Tunnel(end))
+	}
+	for _, end := range p.Joining() {
+		footing.Tunnels = append(footing.Tunnels, verify.Tunnel(end))
+	}
 	root, know := p.RootFirst()
 	footing.Root, footing.Know = wire.BridgeID{Priority: int(root.Priority), MAC: net.HardwareAddr(root.MAC[:]).String()}, know
-	meetingStep, ends := p.Meeting()
-	meeting.Up = tunnels(ends)
 	return func(ctx context.Context, step int) error {
-		if step == meetingStep {
-			_, err := verify.Stand(ctx, nodes(), meeting, patience.Stretch(ctx, meetingTime))
+		switch {
+		case p.Begins() && step == 1:
+			_, err := verify.Stand(ctx, nodes(), heard, patience.Stretch(ctx, meetingTime))
 			return err
-		}
-		if step != 1 {
+		case p.Begins():
+			_, err := verify.Stand(ctx, nodes(), up, patience.Stretch(ctx, meetingTime))
+			return err
+		case step > 1:
 			return nil
 		}
 		lacking, err := verify.Stand(ctx, nodes(), footing, settle)
@@ -230,14 +237,6 @@ func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Durati
 		}
 		return errors.New(strings.Join(append([]string{fmt.Sprintf("the tree was not ready for the next step within %s", settle)}, lacking...), "\n"))
 	}
-}
-
-func tunnels(ends []plan.Tunnel) []verify.Tunnel {
-	var list []verify.Tunnel
-	for _, end := range ends {
-		list = append(list, verify.Tunnel(end))
-	}
-	return list
 }
 
 // expected is what the plan predicts, in the terms of a verification.

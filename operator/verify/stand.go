@@ -18,6 +18,7 @@ type Tunnel struct {
 type Footing struct {
 	Tunnels []Tunnel      // that are up and have a place in the tree that lasts
 	Up      []Tunnel      // that are up, and so take part in the tree
+	Heard   []Tunnel      // whose BFD has heard of the other end
 	Root    wire.BridgeID // whom Know take for the root
 	Know    []string      // hosts
 }
@@ -43,7 +44,7 @@ func Stand(ctx context.Context, nodes map[string]Node, footing Footing, settle t
 // hosts are those to be asked.
 func (f Footing) hosts() []string {
 	names := slices.Clone(f.Know)
-	for _, t := range slices.Concat(f.Tunnels, f.Up) {
+	for _, t := range slices.Concat(f.Tunnels, f.Up, f.Heard) {
 		names = append(names, t.Host)
 	}
 	slices.Sort(names)
@@ -68,7 +69,7 @@ func (f Footing) lacking(answers []answer) []string {
 	for _, list := range []struct {
 		tunnels []Tunnel
 		lacks   func(wire.TreePort) string
-	}{{f.Tunnels, lacksPlace}, {f.Up, lacksPart}} {
+	}{{f.Tunnels, lacksPlace}, {f.Up, lacksPart}, {f.Heard, lacksWord}} {
 		for _, t := range list.tunnels {
 			if tree := trees[t.Host]; tree != nil {
 				if why := lacks(*tree, t.Port, list.lacks); why != "" {
@@ -115,4 +116,12 @@ func lacksPart(p wire.TreePort) string {
 	default:
 		return ""
 	}
+}
+
+// lacksWord is why a port's BFD knows nothing of the other end's (RFC 5880 6.2).
+func lacksWord(p wire.TreePort) string {
+	if p.BFD == "init" || p.BFD == "up" {
+		return ""
+	}
+	return downDetail(p)
 }

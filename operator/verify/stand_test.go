@@ -62,6 +62,23 @@ func TestStandWaitsUntilPortsTakePartInTheTree(t *testing.T) {
 	})
 }
 
+func TestStandWaitsUntilBFDHasHeardOfTheOtherEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fabric := verifytest.New(verifytest.Three())
+		looks := 0
+		fabric.Tree = func(_ string, count int, tree *wire.TreeStatus) {
+			looks = count
+			tree.Ports[0].BFD = "init"
+			if count < 5 {
+				tree.Ports[0].BFD = "down"
+			}
+		}
+		if lacking := stand(t, fabric, verify.Footing{Heard: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}); len(lacking) > 0 || looks != 5 {
+			t.Errorf("after %d looks %q is lacking", looks, lacking)
+		}
+	})
+}
+
 func TestStandWaitsUntilHostsKnowTheRoot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fabric := verifytest.New(verifytest.Three())
