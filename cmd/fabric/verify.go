@@ -221,14 +221,15 @@ func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Durati
 	root, know := p.RootFirst()
 	footing.Root, footing.Know = wire.BridgeID{Priority: int(root.Priority), MAC: net.HardwareAddr(root.MAC[:]).String()}, know
 	return func(ctx context.Context, step int) error {
-		switch {
-		case p.Begins() && step == 1:
-			_, err := verify.Stand(ctx, nodes(), heard, patience.Stretch(ctx, meetingTime))
+		if p.Begins() {
+			meeting := up
+			if step == 1 {
+				meeting = heard
+			}
+			_, err := verify.Stand(ctx, nodes(), meeting, patience.Stretch(ctx, meetingTime))
 			return err
-		case p.Begins():
-			_, err := verify.Stand(ctx, nodes(), up, patience.Stretch(ctx, meetingTime))
-			return err
-		case step > 1:
+		}
+		if step > 1 {
 			return nil
 		}
 		lacking, err := verify.Stand(ctx, nodes(), footing, settle)

@@ -9,15 +9,15 @@ import (
 // Neither script contains a single quote, since both are passed in some;
 // and neither contains anything of the fabric's file.
 
-// become runs the script in $1 as root: directly, or by sudo.
-const become = `if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; exec sudo -n -- sh -c "$1"`
+// stay runs the script in $1 as whoever logged in.
+const stay = `exec sh -c "$1"`
 
 // sudo runs the script in $1 as root where the user is known not to be: no
 // process to ask it.
 const sudo = `exec sudo -n -- sh -c "$1"`
 
-// stay runs the script in $1 as whoever logged in.
-const stay = `exec sh -c "$1"`
+// become runs the script in $1 as root: directly, or by sudo.
+const become = `if [ "$(id -u)" = 0 ]; then ` + stay + `; fi; ` + sudo
 
 // bootstrap finds the program by its build, which stands in its first page or
 // is the checksum of the whole, where none but root could have put it; or it

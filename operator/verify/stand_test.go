@@ -25,74 +25,63 @@ func stand(t *testing.T, fabric *verifytest.Fabric, footing verify.Footing) []st
 	return lacking
 }
 
-func TestStandWaitsUntilTunnelsAreUp(t *testing.T) {
+// waits checks that the count-th look at host is the first one with the
+// footing that tree makes of the fabric.
+func waits(t *testing.T, footing verify.Footing, host string, count int, tree func(count int, tree *wire.TreeStatus)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		fabric := verifytest.New(verifytest.Three())
 		looks := 0
-		fabric.Tree = func(_ string, count int, tree *wire.TreeStatus) {
-			looks = count
-			if count < 10 {
-				tree.Ports[0].BFD = "down"
+		fabric.Tree = func(asked string, count int, status *wire.TreeStatus) {
+			if asked == host {
+				looks = count
+				tree(count, status)
 			}
 		}
-		if lacking := stand(t, fabric, verify.Footing{Tunnels: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}); len(lacking) > 0 || looks != 10 {
+		if lacking := stand(t, fabric, footing); len(lacking) > 0 || looks != count {
 			t.Errorf("after %d looks %q is lacking", looks, lacking)
+		}
+	})
+}
+
+func TestStandWaitsUntilTunnelsAreUp(t *testing.T) {
+	footing := verify.Footing{Tunnels: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}
+	waits(t, footing, "h2", 10, func(count int, tree *wire.TreeStatus) {
+		if count < 10 {
+			tree.Ports[0].BFD = "down"
 		}
 	})
 }
 
 func TestStandWaitsUntilPortsTakePartInTheTree(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fabric := verifytest.New(verifytest.Three())
-		looks := 0
-		fabric.Tree = func(_ string, count int, tree *wire.TreeStatus) {
-			looks = count
-			switch p := &tree.Ports[0]; {
-			case count < 5:
-				p.BFD = "init"
-			case count < 10:
-				p.Role, p.State = "disabled", "disabled"
-			default:
-				p.Role, p.State = "designated", "discarding"
-			}
-		}
-		if lacking := stand(t, fabric, verify.Footing{Up: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}); len(lacking) > 0 || looks != 10 {
-			t.Errorf("after %d looks %q is lacking", looks, lacking)
+	footing := verify.Footing{Up: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}
+	waits(t, footing, "h2", 10, func(count int, tree *wire.TreeStatus) {
+		switch p := &tree.Ports[0]; {
+		case count < 5:
+			p.BFD = "init"
+		case count < 10:
+			p.Role, p.State = "disabled", "disabled"
+		default:
+			p.Role, p.State = "designated", "discarding"
 		}
 	})
 }
 
 func TestStandWaitsUntilBFDHasHeardOfTheOtherEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fabric := verifytest.New(verifytest.Three())
-		looks := 0
-		fabric.Tree = func(_ string, count int, tree *wire.TreeStatus) {
-			looks = count
-			tree.Ports[0].BFD = "init"
-			if count < 5 {
-				tree.Ports[0].BFD = "down"
-			}
-		}
-		if lacking := stand(t, fabric, verify.Footing{Heard: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}); len(lacking) > 0 || looks != 5 {
-			t.Errorf("after %d looks %q is lacking", looks, lacking)
+	footing := verify.Footing{Heard: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}
+	waits(t, footing, "h2", 5, func(count int, tree *wire.TreeStatus) {
+		tree.Ports[0].BFD = "init"
+		if count < 5 {
+			tree.Ports[0].BFD = "down"
 		}
 	})
 }
 
 func TestStandWaitsUntilHostsKnowTheRoot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fabric := verifytest.New(verifytest.Three())
-		looks := 0
-		fabric.Tree = func(host string, count int, tree *wire.TreeStatus) {
-			if host == "h3" {
-				looks = count
-			}
-			if host == "h3" && count < 10 {
-				tree.Root = tree.Bridge
-			}
-		}
-		if lacking := stand(t, fabric, verify.Footing{Root: threesRoot, Know: []string{"h1", "h3"}}); len(lacking) > 0 || looks != 10 {
-			t.Errorf("after %d looks %q is lacking", looks, lacking)
+	footing := verify.Footing{Root: threesRoot, Know: []string{"h1", "h3"}}
+	waits(t, footing, "h3", 10, func(count int, tree *wire.TreeStatus) {
+		if count < 10 {
+			tree.Root = tree.Bridge
 		}
 	})
 }
