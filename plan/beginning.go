@@ -13,11 +13,14 @@ func (p *Plan) Begins() bool { return p.begins }
 // slowBFD is, in milliseconds, how often BFD sends until it is up (RFC 5880 6.8.3).
 const slowBFD = "1000"
 
-// beginning fills in the states in which a fabric of RSTP begins. On their own, tunnels would wait for the second packet of BFD, a second
-// after the first, and then those of which one end came up before the other for RSTP's next hello, 2 s after the proposal that was lost.
+// beginning fills in the states in which a fabric of RSTP begins. On their own, tunnels would wait for the second or third packet of BFD, each
+// a second after the one before, and then those of which one end came up before the other for RSTP's next hello, 2 s after the proposal that was
+// lost.
 //
-//  1. Everything stands. No host has reason to be the root yet, and BFD is told to send once a second, which it does anyhow.
-//  2. BFD gets its own intervals. Where a change of them finds a session that has heard from the other end, that one is asked about it
+//  1. The tunnels are there, without BFD, which would send its first packet before the switch knows the way or the other end its tunnel.
+//     No host has reason to be the root yet.
+//  2. All else is as wanted, and BFD sends once a second, which it does anyhow until it is up. Hosts are busy with dockerd meanwhile.
+//  3. BFD gets its own intervals. Where a change of them finds a session that has heard from the other end, that one is asked about it
 //     at once (Poll, RFC 5880 6.5), and both are up. One that has not heard yet would expect packets at the new interval from an end that
 //     sends its next one a second later, and give it up: so both have to have heard of each other before.
 //
@@ -32,25 +35,32 @@ func (p *Plan) beginning() {
 		if h.Removed || !h.Observed {
 			continue
 		}
-		slow, rootless := h.Desired, h.Desired
+		joined, slow, rootless := h.From, h.Desired, h.Desired
 		rootless.OVS = h.Desired.OVS.clone()
 		if h.Name == p.Tree.Root {
 			rootless.OVS.OtherConfig["rstp-priority"] = strconv.Itoa(standbyPriority)
 		}
-		slow.OVS = rootless.OVS.clone()
-		for i, port := range slow.OVS.Ports {
-			if len(port.BFD) > 0 {
-				port.BFD = maps.Clone(port.BFD)
-				port.BFD["min_rx"], port.BFD["min_tx"] = slowBFD, slowBFD
-				slow.OVS.Ports[i] = port
+		joined.OVS, slow.OVS = rootless.OVS.clone(), rootless.OVS.clone()
+		for i, port := range rootless.OVS.Ports {
+			if len(port.BFD) == 0 {
+				continue
 			}
+			joined.OVS.Ports[i].BFD = nil
+			port.BFD = maps.Clone(port.BFD)
+			port.BFD["min_rx"], port.BFD["min_tx"] = slowBFD, slowBFD
+			slow.OVS.Ports[i] = port
 		}
-		h.Between = []HostState{slow, rootless}
+		h.Between = []HostState{joined, slow, rootless}
 	}
 }
 
-// Meeting lists the ends of the tunnels of a fabric that begins: before its second step they have to have heard of each other, and before
-// the last one to take part in the tree. There are none where there are no such steps.
+// Where the ends of new tunnels have to be before a step of a beginning, counted from 0.
+const (
+	HeardBefore = 2 // they have heard of each other by BFD
+	UpBefore    = 3 // they take part in the tree
+)
+
+// Meeting lists the ends of the tunnels of a fabric that begins. There are none where there are no such steps.
 func (p *Plan) Meeting() []Tunnel {
 	if !p.Begins() {
 		return nil

@@ -29,9 +29,9 @@ func TestAFabricBeginsWithoutItsRoot(t *testing.T) {
 			got = append(got, s.OVS.OtherConfig[priority])
 		}
 		own := h.Desired.OVS.OtherConfig[priority]
-		want := []string{own, own, own}
+		want := []string{own, own, own, own}
 		if h.Name == "h1" {
-			want = []string{"61440", "61440", own}
+			want = []string{"61440", "61440", "61440", own}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s, priority in each step (-want +got):\n%s", h.Name, diff)
@@ -39,24 +39,42 @@ func TestAFabricBeginsWithoutItsRoot(t *testing.T) {
 	}
 }
 
-func TestBFDGetsItsIntervalsInASecondStep(t *testing.T) {
+func TestTunnelsStandBeforeAllElse(t *testing.T) {
+	for _, h := range firstPlan(t, fourHosts).Hosts {
+		first := h.Steps()[0]
+		if len(first.OVS.Ports) != len(h.Desired.OVS.Ports) {
+			t.Errorf("%s: %d ports, want %d", h.Name, len(first.OVS.Ports), len(h.Desired.OVS.Ports))
+		}
+		for _, p := range first.OVS.Ports {
+			if len(p.BFD) > 0 {
+				t.Errorf("%s: the first step has BFD on %s", h.Name, p.Name)
+			}
+		}
+		first.OVS = nil
+		if diff := cmp.Diff(h.From, first, equateNetip); diff != "" {
+			t.Errorf("%s: the first step touches more than the switch (-from +first):\n%s", h.Name, diff)
+		}
+	}
+}
+
+func TestBFDGetsItsIntervalsInAStepOfItsOwn(t *testing.T) {
 	for _, h := range firstPlan(t, strings.Replace(fourHosts, "tree: {", "tree: {bfd: 200, ", 1)).Hosts {
 		for i, want := range []string{"1000", "200", "200"} {
-			for _, p := range h.Steps()[i].OVS.Ports {
+			for _, p := range h.Steps()[i+1].OVS.Ports {
 				if p.BFD["min_rx"] != want || p.BFD["min_tx"] != want {
-					t.Errorf("%s, step %d: %s has %v, want %s ms", h.Name, i+1, p.Name, p.BFD, want)
+					t.Errorf("%s, step %d: %s has %v, want %s ms", h.Name, i+2, p.Name, p.BFD, want)
 				}
 			}
 		}
 	}
 }
 
-func TestABeginningOnlyTouchesTheSwitchAfterItsFirstStep(t *testing.T) {
+func TestABeginningOnlyTouchesTheSwitchAfterItsSecondStep(t *testing.T) {
 	for _, h := range firstPlan(t, fourHosts).Hosts {
-		for i, s := range h.Steps() {
+		for i, s := range h.Steps()[1:] {
 			s.OVS = h.Desired.OVS
 			if diff := cmp.Diff(h.Desired, s, equateNetip); diff != "" {
-				t.Errorf("%s, step %d (-desired +step):\n%s", h.Name, i+1, diff)
+				t.Errorf("%s, step %d (-desired +step):\n%s", h.Name, i+2, diff)
 			}
 		}
 	}

@@ -99,7 +99,7 @@ func bootLanes(t *testing.T, name string) []*lane {
 
 func lanesFor(lanes []*lane, c faultCase) []*lane {
 	return slices.DeleteFunc(slices.Clone(lanes), func(l *lane) bool {
-		return l.base != ops[c.op].base || len(l.hosts) == 1 && strings.HasPrefix(c.at, atDocker+andThen)
+		return l.base != ops[c.op].base || len(l.hosts) == 1 && strings.HasSuffix(c.at, andThen+atSwitch)
 	})
 }
 

@@ -42,6 +42,10 @@ type strike struct {
 	stderr   bytes.Buffer
 }
 
+// onceStopped are moments at which a first apply changes something only once
+// dockerd has stopped.
+var onceStopped = []string{atLinks, atBoot, atDocker, atCheck, atSettle}
+
 // begin starts a command and returns when its first host has come to the
 // moment, or when the command has ended.
 func (l *lane) begin(args []string, at string) *strike {
@@ -56,6 +60,8 @@ func (l *lane) begin(args []string, at string) *strike {
 		moment := at
 		if first, second, found := strings.Cut(at, andThen); found {
 			s.before, moment = l.hosts[0]+": "+first, second
+		} else if l.base == "" && slices.Contains(onceStopped, moment) {
+			s.before = l.hosts[0] + ": " + atStop
 		}
 		if moment == atCheck || moment == atSettle {
 			moment, s.operator = atDocker, true

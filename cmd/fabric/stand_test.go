@@ -58,12 +58,13 @@ func TestAFabricThatBeginsWaitsForItsTunnelsButNotForEver(t *testing.T) {
 		up          time.Duration // when h2's end is
 		least, most time.Duration
 	}{
-		{"BFD has come through", 1, "init", time.Hour, 0, 0},
-		{"BFD comes through", 1, "down", time.Second, time.Second, 2 * time.Second},
-		{"BFD does not", 1, "down", time.Hour, meetingTime / 2, meetingTime},
-		{"tunnels are up", 2, "init", 0, 0, 0},
-		{"a tunnel comes up", 2, "init", time.Second, time.Second, 2 * time.Second},
-		{"a tunnel stays down", 2, "init", time.Hour, meetingTime / 2, meetingTime},
+		{"there is no BFD yet", 1, "", time.Hour, 0, 0},
+		{"BFD has come through", plan.HeardBefore, "init", time.Hour, 0, 0},
+		{"BFD comes through", plan.HeardBefore, "down", time.Second, time.Second, 2 * time.Second},
+		{"BFD does not", plan.HeardBefore, "down", time.Hour, meetingTime / 2, meetingTime},
+		{"tunnels are up", plan.UpBefore, "init", 0, 0, 0},
+		{"a tunnel comes up", plan.UpBefore, "init", time.Second, time.Second, 2 * time.Second},
+		{"a tunnel stays down", plan.UpBefore, "init", time.Hour, meetingTime / 2, meetingTime},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -222,9 +222,12 @@ func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Durati
 	footing.Root, footing.Know = wire.BridgeID{Priority: int(root.Priority), MAC: net.HardwareAddr(root.MAC[:]).String()}, know
 	return func(ctx context.Context, step int) error {
 		if p.Begins() {
-			meeting := up
-			if step == 1 {
+			meeting := verify.Footing{}
+			switch step {
+			case plan.HeardBefore:
 				meeting = heard
+			case plan.UpBefore:
+				meeting = up
 			}
 			_, err := verify.Stand(ctx, nodes(), meeting, patience.Stretch(ctx, meetingTime))
 			return err

@@ -93,11 +93,7 @@ func (r *Resource) install(want, had string) error {
 	case r.at(previous): // not out of sight for a moment: nobody else has it
 		return file.Rename(source, r.at(Program))
 	case r.running:
-		data, err := os.ReadFile(source)
-		if err != nil {
-			return err
-		}
-		put = func() error { return file.Write(r.at(Program), data, 0o755) }
+		put = func() error { return file.Copy(r.at(Program), source, 0o755) }
 	}
 	if had != "" {
 		if err := file.Remove(r.at(previous)); err != nil {

@@ -129,11 +129,7 @@ func (g *Guard) installProgram() error {
 		}
 		return file.SyncDir(g.at(filepath.Dir(templates.Recovery)))
 	}
-	data, err := os.ReadFile(g.running)
-	if err != nil {
-		return err
-	}
-	return file.Write(g.at(templates.Recovery), data, 0o755)
+	return file.Copy(g.at(templates.Recovery), g.running, 0o755)
 }
 
 // enable does what systemctl enable does, on the host whose file system is at

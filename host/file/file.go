@@ -5,6 +5,7 @@ package file
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -17,9 +18,30 @@ import (
 // Write replaces the content of the file at path, or makes the file, with
 // the permission bits of mode whatever the umask. A file that exists keeps
 // its owner and group. Directories missing above it are made with 0755. A
-// symbolic link stays and what it points to is replaced. When Write returns nil the content has reached the disk; when it
-// returns an error the former file is untouched, or replaced as a whole.
-func Write(path string, data []byte, mode fs.FileMode) (err error) {
+// symbolic link stays and what it points to is replaced. When Write returns
+// nil the content has reached the disk; when it returns an error the former
+// file is untouched, or replaced as a whole.
+func Write(path string, data []byte, mode fs.FileMode) error {
+	return replace(path, mode, func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
+}
+
+// Copy is Write with the content of another file.
+func Copy(path, from string, mode fs.FileMode) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	return replace(path, mode, func(f *os.File) error {
+		_, err := io.Copy(f, source)
+		return err
+	})
+}
+
+func replace(path string, mode fs.FileMode, fill func(*os.File) error) (err error) {
 	target, err := resolve(path)
 	if err != nil {
 		return err
@@ -39,7 +61,7 @@ func Write(path string, data []byte, mode fs.FileMode) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := fill(tmp, target, data, mode); err != nil {
+	if err := finish(tmp, target, mode, fill); err != nil {
 		return errors.Join(err, tmp.Close())
 	}
 	if !named {
@@ -71,8 +93,8 @@ func create(dir, name string) (f *os.File, named bool, err error) {
 	return f, true, err
 }
 
-func fill(f *os.File, target string, data []byte, mode fs.FileMode) error {
-	if _, err := f.Write(data); err != nil {
+func finish(f *os.File, target string, mode fs.FileMode, fill func(*os.File) error) error {
+	if err := fill(f); err != nil {
 		return err
 	}
 	if err := keepOwner(f, target); err != nil {

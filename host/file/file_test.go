@@ -35,6 +35,30 @@ func TestWriteReplacesContentAndMode(t *testing.T) {
 	}
 }
 
+func TestCopyHasTheContentOfTheOther(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	content := strings.Repeat("0123456789abcdef", 1<<16)
+	if err := errors.Join(os.WriteFile(from, []byte(content), 0o600), os.WriteFile(to, []byte("old"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Copy(to, from, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	check(t, to, content, 0o755)
+}
+
+func TestCopyOfWhatIsNotThereLeavesTheFile(t *testing.T) {
+	to := filepath.Join(t.TempDir(), "to")
+	if err := os.WriteFile(to, []byte("stays"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Copy(to, to+".none", 0o755); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+	check(t, to, "stays", 0o600)
+}
+
 func TestWriteKeepsGroup(t *testing.T) {
 	groups, err := os.Getgroups()
 	if err != nil {
