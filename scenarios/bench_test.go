@@ -4,6 +4,8 @@ package scenarios_test
 
 import (
 	"encoding/json"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -33,6 +35,36 @@ func BenchmarkFirstApply(b *testing.B) {
 	b.ReportMetric(reached.Seconds()/float64(b.N), "s/containers")
 	b.ReportMetric(0, "ns/op") // the two above say more
 }
+
+// BenchmarkJustBegun is how many pings between all hosts, each every 20 ms,
+// have no answer in the three seconds after a first apply: when that ends,
+// nothing is to be unsettled any more.
+func BenchmarkJustBegun(b *testing.B) {
+	w := boot(b, "three-hosts", "bench-begun")
+	const ping = `for to in 172.17.0.1 172.17.64.1 172.17.128.1; do ping -q -n -i 0.02 -c 150 $to & done; wait`
+	lost, sent := 0, 0
+	for range b.N {
+		w.must("apply", "--yes")
+		var pings []*background
+		for _, h := range []string{"h1", "h2", "h3"} {
+			pings = append(pings, w.background(w.lab.Sh(b.Context(), h, "sh", "-c", ping)))
+		}
+		for _, p := range pings {
+			for _, counts := range pingCounts.FindAllStringSubmatch(p.wait().stdout, -1) {
+				all, _ := strconv.Atoi(counts[1])
+				answered, _ := strconv.Atoi(counts[2])
+				sent, lost = sent+all, lost+all-answered
+			}
+		}
+		w.must("destroy", "--yes")
+	}
+	b.ReportMetric(float64(sent)/float64(b.N), "pings")
+	b.ReportMetric(float64(lost)/float64(b.N), "pings/lost")
+	b.ReportMetric(0, "ns/op")
+}
+
+// pingCounts is how many ping(8) has sent, and how many had an answer.
+var pingCounts = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
 
 // BenchmarkTwentyHosts is from twenty hosts without a fabric to one that has
 // settled, and restarting dockerd on all of them at once, which is in it.
