@@ -33,8 +33,8 @@ type Resource interface {
 	Apply(context.Context, plan.HostState) error
 }
 
-// Daemon is the resource whose service must not run while what it changes
-// too is changed under it.
+// Daemon is the resource whose service must not run while others change
+// under it.
 type Daemon interface {
 	// Stop stops the service; Apply starts it again.
 	Stop(context.Context) error
@@ -181,15 +181,13 @@ func (h *Host) bring(ctx context.Context, q plan.Query, from, want plan.HostStat
 	if err := h.claim(ctx, from); err != nil {
 		return err
 	}
-	stop := plan.RestartsDocker(from.Docker, want.Docker)
-	for _, r := range h.order(from, want) {
-		if stop && h.underDocker(r) {
-			progress("stop dockerd")
-			if err := h.Docker.Stop(ctx); err != nil {
-				return fmt.Errorf("stop dockerd: %w", err)
-			}
-			stop = false
+	if plan.RestartsDocker(from.Docker, want.Docker) {
+		progress("stop dockerd")
+		if err := h.Docker.Stop(ctx); err != nil {
+			return fmt.Errorf("stop dockerd: %w", err)
 		}
+	}
+	for _, r := range h.order(from, want) {
 		progress("apply " + r.Name())
 		if err := r.Apply(ctx, want); err != nil {
 			return fmt.Errorf("apply %s: %w", r.Name(), err)
@@ -325,9 +323,9 @@ func (h *Host) Rollback(ctx context.Context, progress func(string)) error {
 }
 
 // stopToGoBack stops dockerd where it may run with what the apply gave it.
-// Where the apply got to is unknown: but if the apply as a whole restarts
-// dockerd, it was stopped before anything under it changed, so one that runs
-// beside its former configuration has been started with that.
+// Where the apply got to is unknown: but dockerd was stopped first if the
+// apply as a whole restarts it, so one that runs beside its former
+// configuration has been started with that.
 func (h *Host) stopToGoBack(ctx context.Context, j *journal, before plan.HostState) error {
 	if !plan.RestartsDocker(j.Want.Docker, j.Before.Docker) {
 		return nil
@@ -360,14 +358,6 @@ func (h *Host) takeBack(ctx context.Context, r Resource, before plan.HostState) 
 	start, cancel := patience.TimeoutAfter(ctx, partTimeout)
 	defer cancel()
 	return errors.Join(err, h.Docker.Start(start))
-}
-
-// underDocker tells whether a resource must not change while dockerd runs that
-// is to start anew: it is dockerd's own, or dockerd changes it too. What it does
-// not touch changes before, so that dockerd is away for as short as can be.
-func (h *Host) underDocker(r Resource) bool {
-	_, shared := r.(Claimer)
-	return shared || h.isDocker(r)
 }
 
 // isDocker tells the resource that Docker is from the others.

@@ -107,16 +107,10 @@ func (p dockerPart) Apply(_ context.Context, want plan.HostState) error {
 	return nil
 }
 
-// claims is a resource that dockerd changes too, and notes which addresses are claimed.
+// claims notes which addresses are claimed.
 type claims struct {
 	switchPart
-	name string // that Apply is called by
 	seen []string
-}
-
-func (c *claims) Apply(_ context.Context, want plan.HostState) error {
-	c.state.OVS = want.OVS
-	return c.call(c.name)
 }
 
 func (c *claims) Claim(_ context.Context, address netip.Prefix) error {
@@ -147,14 +141,13 @@ func quiet(string) {}
 
 var equateNetip = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 
-func TestDockerIsAwayOnlyWhileWhatItChangesTooIsChanged(t *testing.T) {
+func TestApplyStopsDockerFirstAndStartsItLast(t *testing.T) {
 	m := &machine{}
 	h := newHost(t, m)
-	h.Resources = slices.Insert(h.Resources, 1, Resource(&claims{switchPart: switchPart{m}, name: "links"}))
 	if err := h.Apply(t.Context(), wire.ApplyRequest{Want: wanted(1450)}, quiet); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"ovs", "stop docker", "links", "docker"}, m.calls); diff != "" {
+	if diff := cmp.Diff([]string{"stop docker", "ovs", "docker"}, m.calls); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -280,7 +273,7 @@ func TestDockerdsFormerAddressIsClaimedBeforeItIsStopped(t *testing.T) {
 		return s
 	}
 	m := &machine{state: running(1400, "10.30.0.1"), former: netip.MustParsePrefix("172.17.0.1/16")}
-	h, c := newHost(t, m), &claims{switchPart: switchPart{m}, name: "links"}
+	h, c := newHost(t, m), &claims{switchPart: switchPart{m}}
 	h.Resources[0] = c
 	if err := h.Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: running(1450, "10.30.0.1")}, quiet); err != nil {
 		t.Fatal(err)
@@ -293,7 +286,7 @@ func TestDockerdsFormerAddressIsClaimedBeforeItIsStopped(t *testing.T) {
 	if err := h.Rollback(t.Context(), quiet); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"claim", "stop docker", "links", "docker"}, m.calls); diff != "" {
+	if diff := cmp.Diff([]string{"claim", "stop docker", "ovs", "docker"}, m.calls); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"172.17.0.1/16"}, c.seen); diff != "" {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +83,32 @@ func TestAStepFromAnotherStateThanTheHostIsInGoesBack(t *testing.T) {
 	o.end()
 	if err := <-o.done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestAStepHeedsWhatHasComeInItsWay(t *testing.T) {
+	for name, want := range map[string]plan.HostState{"dockerd too": wanted(1500), "the switch alone": further()} {
+		t.Run(name, func(t *testing.T) {
+			m := &machine{}
+			h := newHost(t, m)
+			h.Switch = switchPart{m}
+			o := serve(t, h)
+			o.apply(time.Hour)
+			m.obstacles = []plan.Obstacle{{What: "dockerd does not run", Cure: "start it"}}
+			reply := o.call(next(wanted(1450), want))
+			switch {
+			case reply.Error == nil && want.Docker.Config.MTU != 1450:
+				t.Error("dockerd is changed although something is in the way")
+			case reply.Error != nil && want.Docker.Config.MTU == 1450:
+				t.Errorf("frames wait for what has nothing to do with them: %v", reply.Error)
+			case reply.Error != nil && (!reply.Error.RolledBack || !strings.Contains(reply.Error.Message, "dockerd does not run: start it")):
+				t.Errorf("answered %+v", reply.Error)
+			}
+			o.end()
+			if err := <-o.done; err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

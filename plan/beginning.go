@@ -18,7 +18,8 @@ const slowBFD = "1000"
 // lost.
 //
 //  1. The tunnels are there, without BFD, which would send its first packet before the switch knows the way or the other end its tunnel.
-//     No host has reason to be the root yet.
+//     No host has reason to be the root yet. A host that has anything of a fabric left waits for the next step: with that, half a bridge is
+//     no state that lasts.
 //  2. All else is as wanted, and BFD sends once a second, which it does anyhow until it is up. Hosts are busy with dockerd meanwhile.
 //  3. BFD gets its own intervals. Where a change of them finds a session that has heard from the other end, that one is asked about it
 //     at once (Poll, RFC 5880 6.5), and both are up. One that has not heard yet would expect packets at the new interval from an end that
@@ -50,8 +51,16 @@ func (p *Plan) beginning() {
 			port.BFD["min_rx"], port.BFD["min_tx"] = slowBFD, slowBFD
 			slow.OVS.Ports[i] = port
 		}
+		if h.From.hasMore() {
+			joined = h.From
+		}
 		h.Between = []HostState{joined, slow, rootless}
 	}
+}
+
+// hasMore tells a host that has anything of a fabric's but its bridge, or a dockerd that is to be adopted.
+func (s HostState) hasMore() bool {
+	return s.Boot != nil || s.Docker != nil || s.Links != nil && s.Links.Owner != ""
 }
 
 // Where the ends of new tunnels have to be before a step of a beginning, counted from 0.

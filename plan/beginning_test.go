@@ -13,10 +13,16 @@ import (
 // firstPlan is the plan of a file for hosts without a fabric.
 func firstPlan(t *testing.T, file string) *plan.Plan {
 	t.Helper()
+	return planFrom(t, file, plan.HostState{})
+}
+
+// planFrom is the plan of a file for hosts that all look the same.
+func planFrom(t *testing.T, file string, now plan.HostState) *plan.Plan {
+	t.Helper()
 	in := input(t, file)
 	in.Observed = make(map[string]plan.Observation)
 	for _, h := range in.Topology.Hosts {
-		in.Observed[h.Name] = plan.Observation{}
+		in.Observed[h.Name] = plan.Observation{State: now}
 	}
 	return makePlan(t, in)
 }
@@ -40,7 +46,8 @@ func TestAFabricBeginsWithoutItsRoot(t *testing.T) {
 }
 
 func TestTunnelsStandBeforeAllElse(t *testing.T) {
-	for _, h := range firstPlan(t, fourHosts).Hosts {
+	dockers := plan.HostState{Links: &plan.Links{Name: "docker0", MTU: 1500}} // nobody's but dockerd's
+	for _, h := range planFrom(t, fourHosts, dockers).Hosts {
 		first := h.Steps()[0]
 		if len(first.OVS.Ports) != len(h.Desired.OVS.Ports) {
 			t.Errorf("%s: %d ports, want %d", h.Name, len(first.OVS.Ports), len(h.Desired.OVS.Ports))
@@ -51,8 +58,27 @@ func TestTunnelsStandBeforeAllElse(t *testing.T) {
 			}
 		}
 		first.OVS = nil
-		if diff := cmp.Diff(h.From, first, equateNetip); diff != "" {
+		if diff := cmp.Diff(dockers, first, equateNetip); diff != "" {
 			t.Errorf("%s: the first step touches more than the switch (-from +first):\n%s", h.Name, diff)
+		}
+	}
+}
+
+func TestAHostWithSomethingOfAFabricLeftChangesAsAWhole(t *testing.T) {
+	for name, left := range map[string]plan.HostState{
+		"its files":     {Boot: &plan.Boot{Program: "old"}},
+		"its docker0":   {Links: &plan.Links{Name: "docker0", Owner: "demo", MTU: 1450}},
+		"its dockerd":   {Docker: &plan.Docker{Config: plan.DockerConfig{MTU: 1450}}},
+		"a foreign one": {Docker: &plan.Docker{Foreign: true}},
+	} {
+		p := planFrom(t, fourHosts, left)
+		if ends := p.Joining(); len(ends) > 0 {
+			t.Errorf("%s: the first step adds %v", name, ends)
+		}
+		for _, h := range p.Hosts {
+			if diff := cmp.Diff(left, h.Steps()[0], equateNetip); diff != "" {
+				t.Errorf("%s: %s: the first step is a state between (-from +first):\n%s", name, h.Name, diff)
+			}
 		}
 	}
 }

@@ -484,11 +484,11 @@ type Tunnel struct {
 	Host, Port string
 }
 
-// Joining lists the ends of the tunnels that the first of several steps adds to the new tree.
+// Joining lists the ends of the tunnels that the first of several steps adds to the new tree. Where a fabric begins there are none.
 func (p *Plan) Joining() []Tunnel {
 	var ends []Tunnel
 	for _, h := range p.Hosts {
-		if len(h.Between) == 0 {
+		if len(h.Between) == 0 || p.Begins() {
 			continue
 		}
 		for _, port := range h.Between[0].OVS.Ports {

@@ -53,13 +53,13 @@ const (
 	atEnd       = "the command has ended"
 )
 
-// andThen stands between two moments of which the second is meant. A change is
-// made in steps: only the last one stops dockerd. So is a first apply of several
+// andThen stands between moments of which the last is meant. A change is made
+// in steps: only the last one stops dockerd. So is a first apply of several
 // hosts: only the second one does.
 const andThen = ", and then "
 
-// atSecondSwitch is in the second step of several.
-const atSecondSwitch = atCheck + andThen + atSwitch
+// atThirdSwitch is in the third step of a first apply.
+const atThirdSwitch = atStop + andThen + atDocker + andThen + atSwitch
 
 func afterStop(at ...string) []string {
 	later := make([]string, len(at))
@@ -70,7 +70,7 @@ func afterStop(at ...string) []string {
 }
 
 var (
-	moments    = []string{atJournal, atSwitch, atStop, atLinks, atBoot, atDocker, atCheck, atSettle}
+	moments    = []string{atJournal, atStop, atSwitch, atLinks, atBoot, atDocker, atCheck, atSettle}
 	goingAway  = []string{atStop, atLinks, atSwitch, atDocker, atCheck}
 	inTheMidst = []string{atStop, atLinks, atDocker}
 )
@@ -91,8 +91,7 @@ func each(op, fault string, want outcome, at ...string) []faultCase {
 var faultCases = slices.Concat(
 	each("first", killNode, asBefore, moments...),
 	each("change", killNode, asBefore, moments...),
-	each("change", killNode, asBefore, atSecondSwitch),
-	each("change", killNode, asBefore, afterStop(atLinks, atBoot, atDocker, atCheck, atSettle)...),
+	each("change", killNode, asBefore, afterStop(atSwitch, atLinks, atBoot, atDocker, atCheck, atSettle)...),
 	each("destroy", killNode, asBefore, goingAway...),
 	each("first", killNode, asBefore, atWritten),
 	each("first", killNode, asWanted, atConfirmed),
@@ -108,9 +107,9 @@ var faultCases = slices.Concat(
 	each("first", powerCut, asWanted, atConfirmed, atDisarm, atEnd),
 	each("first", reboot, asBefore, atStop, atDocker, atSettle),
 	each("change", reboot, asBefore, afterStop(atDocker)...),
-	each("first", killNode, asBefore, append(afterStop(atSwitch), atSecondSwitch)...),
-	each("first", killController, asBefore, afterStop(atSwitch)...),
-	each("first", powerCut, asBefore, append(afterStop(atSwitch), atSecondSwitch)...),
+	each("first", killNode, asBefore, append(afterStop(atSwitch), atThirdSwitch)...),
+	each("first", killController, asBefore, atThirdSwitch),
+	each("first", powerCut, asBefore, append(afterStop(atSwitch), atThirdSwitch)...),
 	each("first", killWatch, asBefore, atLinks, atSettle),
 	each("change", killWatch, asBefore, afterStop(atDocker)...),
 	each("first", powerCutWhileGoingBack, asBefore, atDocker, atSettle),
@@ -120,21 +119,21 @@ var faultCases = slices.Concat(
 	each("first", cut, asBefore, atDocker, atSettle),
 	each("change", cut, asBefore, atStop),
 	each("first", shortCut, asWanted, atDocker),
-	each("first", stopSwitch, asBefore, atJournal),
+	each("first", stopSwitch, asBefore, atStop),
 	each("first", stopSwitch, either, atSwitch),                // it may be stopped too late
 	each("first", stopSwitch, either, atLinks),                 // it may be back before br0 is given up
 	each("change", stopSwitch, either, afterStop(atDocker)...), // it may be back before it is looked for
 	each("first", hangDatabase, either, atSwitch),              // the switch may have been changed already
-	each("change", hangDatabase, asBefore, atJournal),
+	each("change", hangDatabase, asBefore, atStop),
 	each("first", killSwitch, either, atDocker),
 	each("first", hangDocker, asBefore, atJournal),
 	each("change", hangDocker, either, afterStop(atSettle)...),
 	each("first", dockerRefuses, asBefore, atStop),
-	each("change", dockerRefuses, asBefore, atStop),
+	each("change", dockerRefuses, asBefore, afterStop(atSwitch)...),
 	each("first", diskFull, asBefore, atPlan, atStop),
 	each("first", noRoomForGuard, asBefore, atPlan),
 	each("first", readOnlyEtc, asBefore, atJournal, atSwitch, atBoot),
-	each("change", readOnlyEtc, asBefore, atStop),
+	each("change", readOnlyEtc, asBefore, afterStop(atSwitch)...),
 	each("destroy", readOnlyEtcGoingBack, asBefore, atRestored),
 	each("first", foreignBridge, asBefore, atPlan),
 	each("change", foreignPort, asWanted, atPlan, atSwitch),

@@ -286,12 +286,28 @@ func (b *background) until(words ...string) {
 // within is until, for hosts that are slow.
 func (b *background) within(patience time.Duration, words ...string) {
 	b.w.t.Helper()
+	b.hears(patience, words, strings.Contains)
+}
+
+// onceStopped is until, for what a host says in each step of an apply: meant
+// is the one in which its dockerd has stopped.
+func (b *background) onceStopped(words ...string) {
+	b.w.t.Helper()
+	b.hears(time.Minute, words, func(said, word string) bool {
+		host, _, _ := strings.Cut(word, ":")
+		_, after, _ := strings.Cut(said, host+": stop dockerd")
+		return strings.Contains(after, word)
+	})
+}
+
+func (b *background) hears(patience time.Duration, words []string, in func(said, word string) bool) {
+	b.w.t.Helper()
 	b.w.eventually(strings.Join(words, ", "), patience, func() bool {
 		said := b.said(b.stderr)
 		if len(b.ended) > 0 {
 			b.w.t.Fatalf("it has ended:\n%s%s", b.said(b.stdout), said)
 		}
-		return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(said, word) })
+		return !slices.ContainsFunc(words, func(word string) bool { return !in(said, word) })
 	})
 }
 

@@ -97,9 +97,13 @@ func bootLanes(t *testing.T, name string) []*lane {
 	return lanes
 }
 
+// lanesFor are the lanes on which a case can be had: a first apply has steps
+// only with peers, and then leaves dockerd alone in its first one.
 func lanesFor(lanes []*lane, c faultCase) []*lane {
+	steps := strings.HasSuffix(c.at, andThen+atSwitch)
 	return slices.DeleteFunc(slices.Clone(lanes), func(l *lane) bool {
-		return l.base != ops[c.op].base || len(l.hosts) == 1 && strings.HasSuffix(c.at, andThen+atSwitch)
+		alone := len(l.hosts) == 1
+		return l.base != ops[c.op].base || alone && steps || l.base == "" && !alone && c.fault == hangDocker
 	})
 }
 

@@ -196,6 +196,14 @@ func TestThreeHosts(t *testing.T) {
 		}
 	})
 
+	step("a fabric whose bridges were all deleted is made whole by an apply", func(t *testing.T, w *world) {
+		for _, h := range hosts {
+			w.on(h, "ovs-vsctl del-br br0")
+		}
+		w.must("apply", "--yes")
+		w.must("verify", "--containers=false")
+	})
+
 	step("vxlan becomes gre and nothing stale is left", func(t *testing.T, w *world) {
 		before := w.lock()
 		w.write(strings.Replace(w.read(), "tunnel: {key: 7}", "tunnel: {type: gre}", 1))

@@ -21,7 +21,7 @@ var soakFaults = []string{
 }
 
 // soakMoments are those of each op.
-var soakMoments = map[string][]string{"first": moments[1:], "change": slices.Concat(moments[1:], afterStop(moments[3:]...), []string{atSecondSwitch}), "destroy": goingAway}
+var soakMoments = map[string][]string{"first": moments[1:], "change": slices.Concat(moments[1:], afterStop(moments[2:]...)), "destroy": goingAway}
 
 // TestSoak has random faults strike at random moments for as long as SOAK says
 // (30m). SOAK_SEED repeats a run's choice of them.
@@ -71,7 +71,7 @@ func (l *lane) draw(random *rand.Rand) faultCase {
 	op := here[random.IntN(len(here))]
 	at := soakMoments[op]
 	if op == "first" && len(l.hosts) > 1 {
-		at = slices.Concat(at, afterStop(atSwitch), []string{atSecondSwitch})
+		at = slices.Concat(at, afterStop(atSwitch), []string{atThirdSwitch})
 	}
 	able := slices.DeleteFunc(slices.Clone(soakFaults), func(fault string) bool {
 		// destroy waits longer for its confirmation than a case should last.

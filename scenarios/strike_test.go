@@ -33,9 +33,9 @@ type strike struct {
 	ended  chan struct{}
 
 	mu       sync.Mutex
-	before   string // what stderr says first, or ""
-	moment   string // what stderr says then; "" where it does not
-	operator bool   // it is the operator's side that is stopped
+	before   []string // what stderr says first, in this order
+	moment   string   // what stderr says then; "" where it does not
+	operator bool     // it is the operator's side that is stopped
 	reached  chan struct{}
 	node     int   // pid of the host's side, as this machine sees it
 	chain    []int // what is stopped: with the host's side also sudo, which stops itself then
@@ -43,7 +43,7 @@ type strike struct {
 }
 
 // onceStopped are moments at which a first apply changes something only once
-// dockerd has stopped.
+// dockerd has stopped: each step tells of them.
 var onceStopped = []string{atLinks, atBoot, atDocker, atCheck, atSettle}
 
 // begin starts a command and returns when its first host has come to the
@@ -57,11 +57,13 @@ func (l *lane) begin(args []string, at string) *strike {
 		s.moment = "[y/N]"
 		args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--yes" })
 	default:
-		moment := at
-		if first, second, found := strings.Cut(at, andThen); found {
-			s.before, moment = l.hosts[0]+": "+first, second
-		} else if l.base == "" && slices.Contains(onceStopped, moment) {
-			s.before = l.hosts[0] + ": " + atStop
+		order := strings.Split(at, andThen)
+		moment := order[len(order)-1]
+		if len(order) == 1 && l.base == "" && slices.Contains(onceStopped, moment) {
+			order = []string{atStop, moment}
+		}
+		for _, earlier := range order[:len(order)-1] {
+			s.before = append(s.before, l.hosts[0]+": "+earlier)
 		}
 		if moment == atCheck || moment == atSettle {
 			moment, s.operator = atDocker, true
@@ -134,7 +136,13 @@ func (s *strike) Write(p []byte) (int, error) {
 	if s.node == 0 && strings.Contains(said, s.l.hosts[0]+": "+atJournal) {
 		s.node = s.l.process(s.l.hosts[0], "node", "--serve")
 	}
-	if _, after, found := strings.Cut(said, s.before); found && s.moment != "" && strings.Contains(after, s.moment) {
+	for _, earlier := range s.before {
+		var found bool
+		if _, said, found = strings.Cut(said, earlier); !found {
+			return len(p), nil
+		}
+	}
+	if s.moment != "" && strings.Contains(said, s.moment) {
 		s.stop()
 	}
 	return len(p), nil

@@ -146,16 +146,24 @@ func TestBadWeather(t *testing.T) {
 	step("live-restore beside running containers is in the way", func(w *weather) { w.liveRestore() })
 	step("Ctrl-C while connecting ends at once", func(w *weather) { w.interruptedConnecting() })
 	for _, moment := range []struct {
-		name  string
-		until []string
+		name string
+		once string // dockerd has stopped
 	}{
-		{"while dockerd is stopped", []string{"h1: stop dockerd"}},
-		{"while links are made", []string{"h2: apply links"}},
-		{"while dockerd is started", []string{"h3: apply Docker"}},
-		{"while the tree settles", []string{"h1: look again", "h2: look again", "h3: look again"}},
+		{"while dockerd is stopped", "h1: apply Open vSwitch"},
+		{"while links are made", "h2: apply links"},
+		{"while dockerd is started", "h3: apply Docker"},
 	} {
-		step("Ctrl-C "+moment.name+" leaves every host as it was", func(w *weather) { w.interrupted(moment.until) })
+		step("Ctrl-C "+moment.name+" leaves every host as it was", func(w *weather) {
+			w.interrupted(func(apply *background) { apply.onceStopped(moment.once) })
+		})
 	}
+	step("Ctrl-C while the tree settles leaves every host as it was", func(w *weather) {
+		w.interrupted(func(apply *background) {
+			apply.onceStopped("h2: apply links")
+			w.on("h2", "ovs-appctl bfd/set-forwarding false") // or the tree would have settled at once
+			apply.until("fabric: tree: not yet as planned")
+		})
+	})
 	step("hosts whose operator has died go back by themselves", func(w *weather) { w.abandoned() })
 	step("hosts whose operator is silent for too long go back", func(w *weather) { w.unconfirmed() })
 	step("a host whose side of fabric was killed goes back by itself", func(w *weather) { w.killed() })
@@ -303,10 +311,11 @@ func (w *weather) interruptedConnecting() {
 	w.same(w.pristine)
 }
 
-func (w *weather) interrupted(until []string) {
+// interrupted sends an apply a Ctrl-C once it has come to a moment.
+func (w *weather) interrupted(moment func(apply *background)) {
 	w.write(weatherFile)
 	apply := w.start("apply", "--yes")
-	apply.until(until...)
+	moment(apply)
 	apply.signal(syscall.SIGINT)
 	r := apply.wait()
 	if r.exit != 1 || !strings.HasSuffix(r.stderr, "fabric: interrupted\nfabric: no host was changed for good\n") {
@@ -318,7 +327,7 @@ func (w *weather) interrupted(until []string) {
 func (w *weather) abandoned() {
 	w.write(weatherFile)
 	apply := w.start("apply", "--yes")
-	apply.until("h2: apply Docker")
+	apply.onceStopped("h2: apply Docker")
 	apply.signal(syscall.SIGKILL)
 	apply.wait()
 	w.eventually("all hosts are through", 90*time.Second, func() bool {
@@ -330,8 +339,8 @@ func (w *weather) abandoned() {
 func (w *weather) unconfirmed() {
 	w.write(weatherFile)
 	apply := w.start("apply", "--yes", "--parallel", "1", "--confirm-within", "2s")
-	apply.until("h1: apply Docker") // later it might be confirmed
-	apply.signal(syscall.SIGSTOP)   // its ssh goes on
+	apply.onceStopped("h1: apply Docker") // later it might be confirmed
+	apply.signal(syscall.SIGSTOP)         // its ssh goes on
 	w.eventually("h1 has gone back", time.Minute, func() bool { return w.try("h1", "ovs-vsctl br-exists br0").exit == 2 })
 	apply.signal(syscall.SIGCONT)
 	r := apply.wait()
@@ -345,7 +354,7 @@ func (w *weather) unconfirmed() {
 func (w *weather) killed() {
 	w.write(weatherFile)
 	apply := w.start("apply", "--yes")
-	apply.until("h2: apply Docker")
+	apply.onceStopped("h2: apply Docker")
 	w.on("h2", "kill -KILL $(pgrep -f 'fabric [n]ode --serve' | tail -1)")
 	r := apply.wait()
 	if r.exit != 1 || !strings.Contains(r.stderr, "fabric: h2: ") || !strings.Contains(r.stderr, "run fabric plan") {
