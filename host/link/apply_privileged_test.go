@@ -157,6 +157,11 @@ func TestContainersHearOfAnotherMAC(t *testing.T) {
 	want := demo()
 	apply(t, &want)
 	must(t, netlink.LinkSetMaster(addVeth(t, "v0", "v1"), get(t, want.Name)))
+	up := deadline(t)
+	for get(t, want.Name).Attrs().OperState != netlink.OperUp { // until then it sends nothing, for a second where many links change
+		must(t, up.Err())
+		runtime.Gosched()
+	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
 	defer unix.Close(fd)
