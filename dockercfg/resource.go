@@ -162,6 +162,9 @@ func (r *Resource) forgetPause() error {
 // after the bridge is as wanted, with Stop before or without. After a crash
 // at any point, Apply again with the same or the former state mends it.
 func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
+	if err := file.Sweep(r.paths.DaemonJSON, r.paths.Record, r.pausePath()); err != nil {
+		return err
+	}
 	if want.Docker == nil {
 		return r.leave(ctx)
 	}

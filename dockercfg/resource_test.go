@@ -3,6 +3,7 @@ package dockercfg
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -257,6 +258,22 @@ func TestStopIsNotCutOffInTheMiddle(t *testing.T) {
 	if h.pid != 0 {
 		t.Error("dockerd still runs")
 	}
+}
+
+func TestApplyTakesWhatAKilledOneWasWriting(t *testing.T) {
+	h := newFakeHost(t, "")
+	for _, path := range []string{h.paths.DaemonJSON, h.paths.Record} {
+		left := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".0badcafe")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(left, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s is still there: %v", left, err)
+			}
+		}()
+	}
+	h.apply(nil)
 }
 
 func TestTheRecordOutlivesALeaveThatIsTakenBack(t *testing.T) {

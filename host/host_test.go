@@ -202,6 +202,22 @@ func TestApplyIsGuardedUntilItIsConfirmed(t *testing.T) {
 	}
 }
 
+func TestNothingOfAJournalIsLeft(t *testing.T) {
+	h := newHost(t, &machine{})
+	if err := h.Apply(t.Context(), wire.ApplyRequest{Want: wanted(1450)}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(h.Dir, ".journal.json.0badcafe"), nil, 0o600); err != nil { // a step that was killed
+		t.Fatal(err)
+	}
+	if err := h.Confirm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(h.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 func TestApplyThatCannotBeGuardedChangesNothing(t *testing.T) {
 	m := &machine{}
 	h := newHost(t, m)

@@ -56,7 +56,7 @@ func (h *Host) readJournal() (*journal, error) {
 
 // removeJournal also takes the folder away if nothing else is in it.
 func (h *Host) removeJournal() error {
-	if err := file.Remove(h.journalPath()); err != nil {
+	if err := errors.Join(file.Remove(h.journalPath()), file.Sweep(h.journalPath())); err != nil {
 		return err
 	}
 	if err := os.Remove(h.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {

@@ -44,6 +44,9 @@ func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
 			return fmt.Errorf("%s is not a file of the fabric's", f.Path)
 		}
 	}
+	if err := r.sweep(); err != nil {
+		return err
+	}
 	had, foreign, err := r.read()
 	if err != nil {
 		return err
@@ -68,6 +71,15 @@ func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
 		}
 	}
 	return r.removeEmptyDirs()
+}
+
+// sweep takes away what an apply that was killed has left half written.
+func (r *Resource) sweep() error {
+	paths := []string{r.at(Program)}
+	for _, path := range templates.Paths() {
+		paths = append(paths, r.at(path))
+	}
+	return file.Sweep(paths...)
 }
 
 // install puts the build want of the program in place: the one that is

@@ -186,6 +186,18 @@ func TestRemovalLeavesWhatWasThere(t *testing.T) {
 	}
 }
 
+func TestGoingBackTakesWhatAKilledApplyWasWriting(t *testing.T) {
+	h := newHost(t)
+	before := h.tree(t)
+	for _, path := range append(templates.Paths(), Program) {
+		h.put(t, filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".0badcafe"), "half of it")
+	}
+	h.apply(t, nil)
+	if diff := cmp.Diff(before, h.tree(t)); diff != "" {
+		t.Errorf("files (-before +after):\n%s", diff)
+	}
+}
+
 func TestRemovalKeepsFilesOfOthers(t *testing.T) {
 	h := newHost(t)
 	h.put(t, "/etc/systemd/system/docker.service.d/proxy.conf", "[Service]\n")

@@ -179,6 +179,7 @@ func (g *Guard) Sweep() error {
 // program after what runs it.
 func (g *Guard) remove() error {
 	errs := []error{
+		file.Sweep(g.at(unitPath(templates.RecoverUnit)), g.at(unitPath(templates.WatchUnit)), g.at(templates.Recovery)),
 		file.Remove(g.at(wantsLink(templates.RecoverUnit)), g.at(wantsLink(templates.WatchUnit))),
 		file.Remove(g.at(unitPath(templates.RecoverUnit)), g.at(unitPath(templates.WatchUnit))),
 		file.Remove(g.at(templates.Recovery)),

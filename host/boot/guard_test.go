@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -108,6 +109,18 @@ func TestDisarmLeavesWhatWasThere(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{stopWatch}, h.asked); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+}
+
+func TestDisarmTakesWhatAKilledArmWasWriting(t *testing.T) {
+	g, h := newGuard(t, false)
+	before := h.tree(t)
+	for _, path := range []string{unitPath(templates.WatchUnit), unitPath(templates.RecoverUnit), templates.Recovery} {
+		h.put(t, filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".0badcafe"), "half of it")
+	}
+	disarm(t, g)
+	if diff := cmp.Diff(before, h.tree(t)); diff != "" {
+		t.Errorf("files (-before +after):\n%s", diff)
 	}
 }
 

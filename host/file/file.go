@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +52,10 @@ func replace(path string, mode fs.FileMode, fill func(*os.File) error) (err erro
 	if err := makeDirs(dir); err != nil {
 		return err
 	}
-	name := filepath.Join(dir, fmt.Sprintf(".%s.%08x", filepath.Base(target), rand.Uint32()))
+	if err := Sweep(target); err != nil {
+		return err
+	}
+	name := filepath.Join(dir, fmt.Sprintf("%s%08x", beside(target), rand.Uint32()))
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("replace %s: %w", path, err)
@@ -61,24 +66,69 @@ func replace(path string, mode fs.FileMode, fill func(*os.File) error) (err erro
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, tmp.Close()) }()
 	if err := finish(tmp, target, mode, fill); err != nil {
-		return errors.Join(err, tmp.Close())
+		return err
 	}
 	if !named {
-		// Without CAP_DAC_READ_SEARCH only the way by /proc may be linked,
-		// open(2).
-		from := fmt.Sprintf("/proc/self/fd/%d", tmp.Fd())
-		if err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW); err != nil {
-			return errors.Join(err, tmp.Close())
+		// Where nothing has to be replaced, the process may be killed at any
+		// moment.
+		if err := link(tmp, target); err == nil {
+			return SyncDir(dir)
 		}
-	}
-	if err := tmp.Close(); err != nil {
-		return err
+		if err := link(tmp, name); err != nil {
+			return err
+		}
 	}
 	if err := os.Rename(name, target); err != nil {
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// link gives a file without a name one that no other has.
+func link(f *os.File, name string) error {
+	// Without CAP_DAC_READ_SEARCH only the way by /proc may be linked, open(2).
+	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
+}
+
+// beside is how the names of what is to take a file's place begin; eight
+// digits, base 16, follow.
+func beside(target string) string { return "." + filepath.Base(target) + "." }
+
+// Sweep takes away what writers of these files have left that were killed just
+// before the file was in its place. Those of a writer that lives stay: it holds
+// a lock on them. Nothing may be there, not even the folder.
+func Sweep(paths ...string) error {
+	var errs []error
+	for _, path := range paths {
+		if target, err := resolve(path); err == nil {
+			path = target
+		}
+		dir := filepath.Dir(path)
+		entries, _ := os.ReadDir(dir) // what cannot be seen stays
+		for _, e := range entries {
+			suffix, found := strings.CutPrefix(e.Name(), beside(path))
+			if _, err := strconv.ParseUint(suffix, 16, 32); !found || err != nil || len(suffix) != 8 || !e.Type().IsRegular() {
+				continue
+			}
+			errs = append(errs, removeLeft(filepath.Join(dir, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeLeft removes a file unless a writer holds it, or nobody can tell.
+func removeLeft(name string) error {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil
+	}
+	return Remove(name)
 }
 
 // create makes a file in dir that has no name yet, so that nothing is left of
@@ -87,10 +137,15 @@ func replace(path string, mode fs.FileMode, fill func(*os.File) error) (err erro
 func create(dir, name string) (f *os.File, named bool, err error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err == nil {
-		return os.NewFile(uintptr(fd), name), false, nil
+		f = os.NewFile(uintptr(fd), name)
+	} else {
+		named = true
+		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return nil, named, err
+		}
 	}
-	f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	return f, true, err
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) // where there are no locks, Sweep can have none either
+	return f, named, nil
 }
 
 func finish(f *os.File, target string, mode fs.FileMode, fill func(*os.File) error) error {

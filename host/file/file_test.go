@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 func TestWriteMakesFileAndDirectories(t *testing.T) {
@@ -57,6 +59,64 @@ func TestCopyOfWhatIsNotThereLeavesTheFile(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	check(t, to, "stays", 0o600)
+}
+
+// TestANewFileHasNoOtherNameFirst has a writer killed at any moment leave
+// nothing: there is no moment at which it could.
+func TestANewFileHasNoOtherNameFirst(t *testing.T) {
+	dir := t.TempDir()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVE); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(filepath.Join(dir, "f"), []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	events := make([]byte, 4096)
+	n, err := unix.Read(fd, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != unix.SizeofInotifyEvent+16 || string(bytes.TrimRight(events[unix.SizeofInotifyEvent:n], "\x00")) != "f" {
+		t.Errorf("other names were there meanwhile: %q", events[:n])
+	}
+}
+
+func TestWhatAKilledWriterLeftGoes(t *testing.T) {
+	const left, lives, others = ".f.0badcafe", ".f.cafe0bad", ".f.notes"
+	for name, sweep := range map[string]func(path string) error{
+		"with the next write": func(path string) error { return Write(path, []byte("new"), 0o600) },
+		"when asked for": func(path string) error {
+			return Sweep(path, path+".none", filepath.Join(filepath.Dir(path), "none", "f"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, f := range []string{"f", left, lives, others} {
+				if err := os.WriteFile(filepath.Join(dir, f), []byte("old"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			writer, err := os.Open(filepath.Join(dir, lives))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer writer.Close()
+			if err := unix.Flock(int(writer.Fd()), unix.LOCK_EX); err != nil {
+				t.Fatal(err)
+			}
+			if err := sweep(filepath.Join(dir, "f")); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{lives, others, "f"}, names(t, dir)); diff != "" {
+				t.Errorf("directory afterwards (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestWriteKeepsGroup(t *testing.T) {
