@@ -77,12 +77,30 @@ func (g *Guard) Install(ctx context.Context) error {
 	}
 	err := g.reload(ctx, "systemctl", "daemon-reload")
 	if err == nil {
-		_, err = g.run(ctx, "systemctl", "restart", templates.WatchUnit)
+		err = g.restartWatch(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("systemd did not do it; `journalctl -u %s` may tell why: %w", templates.WatchUnit, err)
 	}
 	return nil
+}
+
+// restartWatch has systemd read all units again where it cannot restart the
+// watch: of one that it could not load once, with another file or with none, it
+// remembers that, and does not say so when asked whether it is to read it again.
+func (g *Guard) restartWatch(ctx context.Context) error {
+	restart := func() error {
+		_, err := g.run(ctx, "systemctl", "restart", templates.WatchUnit)
+		return err
+	}
+	err := restart()
+	if err == nil {
+		return nil
+	}
+	if _, reloaded := g.run(ctx, "systemctl", "daemon-reload"); reloaded != nil {
+		return err
+	}
+	return restart()
 }
 
 // reload runs command, which has systemd read unit files again, if it knows a

@@ -98,6 +98,22 @@ func TestSystemdReadsUnitsAgainThatHaveChangedSinceItDid(t *testing.T) {
 	}
 }
 
+func TestAWatchThatSystemdCouldNotLoadOnceIsReadAgain(t *testing.T) {
+	g, h := newGuard(t, false)
+	read := false
+	g.run = func(ctx context.Context, name string, args ...string) ([]byte, error) {
+		read = read || slices.Contains(args, "daemon-reload")
+		if slices.Contains(args, "restart") && !read {
+			return nil, errors.New("Unit fabric-watch.service failed to load properly")
+		}
+		return h.run(ctx, name, args...)
+	}
+	install(t, g)
+	if diff := cmp.Diff([]string{reload, restartWatch}, h.asked); diff != "" {
+		t.Errorf("commands (-want +got):\n%s", diff)
+	}
+}
+
 func TestDisarmLeavesWhatWasThere(t *testing.T) {
 	g, h := newGuard(t, false)
 	before := h.tree(t)
