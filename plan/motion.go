@@ -486,9 +486,12 @@ type Tunnel struct {
 
 // Joining lists the ends of the tunnels that the first of several steps adds to the new tree. Where a fabric begins there are none.
 func (p *Plan) Joining() []Tunnel {
+	if p.Begins() {
+		return nil
+	}
 	var ends []Tunnel
 	for _, h := range p.Hosts {
-		if len(h.Between) == 0 || p.Begins() {
+		if len(h.Between) == 0 {
 			continue
 		}
 		for _, port := range h.Between[0].OVS.Ports {

@@ -211,10 +211,12 @@ const meetingTime = 3 * time.Second
 // before the root gets its priority. But that is not waited for longer than meetingTime:
 // a tunnel that stays down is told of with its cause once the hosts are as planned.
 func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Duration) rollout.Stand {
-	var heard, up, footing verify.Footing
+	var meeting []verify.Tunnel
 	for _, end := range p.Meeting() {
-		heard.Heard, up.Up = append(heard.Heard, verify.Tunnel(end)), append(up.Up, verify.Tunnel(end))
+		meeting = append(meeting, verify.Tunnel(end))
 	}
+	beginning := map[int]verify.Footing{plan.HeardBefore: {Heard: meeting}, plan.UpBefore: {Up: meeting}}
+	var footing verify.Footing
 	for _, end := range p.Joining() {
 		footing.Tunnels = append(footing.Tunnels, verify.Tunnel(end))
 	}
@@ -222,14 +224,7 @@ func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Durati
 	footing.Root, footing.Know = wire.BridgeID{Priority: int(root.Priority), MAC: net.HardwareAddr(root.MAC[:]).String()}, know
 	return func(ctx context.Context, step int) error {
 		if p.Begins() {
-			meeting := verify.Footing{}
-			switch step {
-			case plan.HeardBefore:
-				meeting = heard
-			case plan.UpBefore:
-				meeting = up
-			}
-			_, err := verify.Stand(ctx, nodes(), meeting, patience.Stretch(ctx, meetingTime))
+			_, err := verify.Stand(ctx, nodes(), beginning[step], patience.Stretch(ctx, meetingTime))
 			return err
 		}
 		if step > 1 {

@@ -67,6 +67,15 @@ func (h *host) put(t *testing.T, path, content string) {
 	}
 }
 
+// putLeft puts what writers of these files leave that are killed just before
+// the file is in its place.
+func (h *host) putLeft(t *testing.T, paths ...string) {
+	t.Helper()
+	for _, path := range paths {
+		h.put(t, filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".0badcafe"), "all of it")
+	}
+}
+
 func (h *host) mkdir(t *testing.T, path string) {
 	t.Helper()
 	if err := os.MkdirAll(h.at(path), 0o755); err != nil {
@@ -189,9 +198,7 @@ func TestRemovalLeavesWhatWasThere(t *testing.T) {
 func TestGoingBackTakesWhatAKilledApplyWasWriting(t *testing.T) {
 	h := newHost(t)
 	before := h.tree(t)
-	for _, path := range append(templates.Paths(), Program) {
-		h.put(t, filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".0badcafe"), "half of it")
-	}
+	h.putLeft(t, append(templates.Paths(), Program)...)
 	h.apply(t, nil)
 	if diff := cmp.Diff(before, h.tree(t)); diff != "" {
 		t.Errorf("files (-before +after):\n%s", diff)

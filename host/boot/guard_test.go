@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -131,9 +130,7 @@ func TestDisarmLeavesWhatWasThere(t *testing.T) {
 func TestDisarmTakesWhatAKilledArmWasWriting(t *testing.T) {
 	g, h := newGuard(t, false)
 	before := h.tree(t)
-	for _, path := range []string{unitPath(templates.WatchUnit), unitPath(templates.RecoverUnit), templates.Recovery} {
-		h.put(t, filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".0badcafe"), "half of it")
-	}
+	h.putLeft(t, unitPath(templates.WatchUnit), unitPath(templates.RecoverUnit), templates.Recovery)
 	disarm(t, g)
 	if diff := cmp.Diff(before, h.tree(t)); diff != "" {
 		t.Errorf("files (-before +after):\n%s", diff)
