@@ -54,9 +54,10 @@ func (h *Host) readJournal() (*journal, error) {
 	return &j, nil
 }
 
-// removeJournal also takes the folder away if nothing else is in it.
+// removeJournal also takes the folder away if nothing else is in it. What is
+// left beside the journal goes first: without one, nobody comes back for it.
 func (h *Host) removeJournal() error {
-	if err := errors.Join(file.Remove(h.journalPath()), file.Sweep(h.journalPath())); err != nil {
+	if err := errors.Join(file.Sweep(h.journalPath()), file.Remove(h.journalPath())); err != nil {
 		return err
 	}
 	if err := os.Remove(h.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {

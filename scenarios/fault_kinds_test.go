@@ -43,6 +43,7 @@ const (
 	foreignPort            = "somebody else's port on br0"
 	foreignPortAndKill     = "somebody else's port on br0, and kill -9"
 	secondApply            = "second apply"
+	lostWatch              = "watch that runs without its file"
 )
 
 // long is a fault that lasts until the command has ended.
@@ -111,6 +112,7 @@ var faults = map[string]fault{
 		s.wait(long) // without it the fault would end with the command
 	}},
 	secondApply: {strike: func(l *lane, _ *strike) { l.second() }},
+	lostWatch:   {strike: func(l *lane, _ *strike) { l.loseWatch() }},
 }
 
 func (l *lane) check(err error) {
@@ -212,4 +214,15 @@ func (l *lane) second() {
 	if r.exit != 1 || !named || !strings.Contains(r.stderr, " has been at work on this host since ") {
 		l.t.Errorf("the second: exit status %d\n%s", r.exit, r.stderr)
 	}
+}
+
+// loseWatch leaves systemd as a watch does that has taken itself away and has
+// not ended yet: it runs, and its unit is gone.
+func (l *lane) loseWatch() {
+	l.t.Helper()
+	l.on(l.hosts[0], `
+		unit=/etc/systemd/system/fabric-watch.service
+		printf '[Service]\nExecStart=/bin/sleep infinity\n' > $unit
+		systemctl daemon-reload && systemctl start fabric-watch
+		rm $unit && systemctl daemon-reload`)
 }

@@ -140,6 +140,7 @@ var faultCases = slices.Concat(
 	each("destroy", foreignPort, asBefore, atPlan),
 	each("first", foreignPortAndKill, asBefore, atDocker),
 	each("first", secondApply, asWanted, atJournal, atDocker, atSettle),
+	each("first", lostWatch, asWanted, atPlan),
 )
 
 // TestFaults has an apply meet faults at each of its moments, on hosts of its

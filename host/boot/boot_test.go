@@ -3,6 +3,7 @@ package boot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,13 +26,18 @@ type host struct {
 	*Resource
 	asked []string
 	fail  string // the command that fails
-	stale string // what systemctl says of units whose files have changed since it read them
+	units string // what systemctl shows of the guard's units
+}
+
+// unitState is what systemctl shows of a unit.
+func unitState(load, stale string) string {
+	return fmt.Sprintf("LoadState=%s\nNeedDaemonReload=%s\n", load, stale)
 }
 
 func newHost(t *testing.T) *host {
 	t.Helper()
 	root := t.TempDir()
-	h := &host{Resource: New(root, false), stale: "no\n\nno\n"}
+	h := &host{Resource: New(root, false), units: unitState("loaded", "no") + "\n" + unitState("loaded", "no")}
 	h.running = filepath.Join(root, "running")
 	h.put(t, "/running", "first program")
 	h.mkdir(t, "/run/systemd/system")
@@ -48,7 +54,7 @@ func newHost(t *testing.T) *host {
 			}
 		}
 		if slices.Contains(args, "show") {
-			return []byte(h.stale), nil
+			return []byte(h.units), nil
 		}
 		h.asked = append(h.asked, line)
 		if line == h.fail {

@@ -1,14 +1,13 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -77,7 +76,7 @@ func (g *Guard) Install(ctx context.Context) error {
 	}
 	err := g.reload(ctx, "systemctl", "daemon-reload")
 	if err == nil {
-		err = g.restartWatch(ctx)
+		_, err = g.run(ctx, "systemctl", "restart", templates.WatchUnit)
 	}
 	if err != nil {
 		return fmt.Errorf("systemd did not do it; `journalctl -u %s` may tell why: %w", templates.WatchUnit, err)
@@ -85,31 +84,15 @@ func (g *Guard) Install(ctx context.Context) error {
 	return nil
 }
 
-// restartWatch has systemd read all units again where it cannot restart the
-// watch: of one that it could not load once, with another file or with none, it
-// remembers that, and does not say so when asked whether it is to read it again.
-func (g *Guard) restartWatch(ctx context.Context) error {
-	restart := func() error {
-		_, err := g.run(ctx, "systemctl", "restart", templates.WatchUnit)
-		return err
-	}
-	err := restart()
-	if err == nil {
-		return nil
-	}
-	if _, reloaded := g.run(ctx, "systemctl", "daemon-reload"); reloaded != nil {
-		return err
-	}
-	return restart()
-}
-
 // reload runs command, which has systemd read unit files again, if it knows a
-// unit of the guard by another file than is there now, or by one that is gone.
-// It reads one that it does not know once it needs it, and to read all again
-// takes tenths of a second.
+// unit of the guard by another file than is there now, or by one that is gone;
+// or if it could not load one. A watch that still ran when its file went cannot
+// be loaded from a new one (EBUSY: it has a cgroup already), and then it is in
+// error, not stale. One that systemd does not know it reads once it needs it,
+// and to read all again takes tenths of a second.
 func (g *Guard) reload(ctx context.Context, command ...string) error {
-	stale, err := g.run(ctx, "systemctl", "show", "--property=NeedDaemonReload", "--value", templates.WatchUnit, templates.RecoverUnit)
-	if err == nil && slices.Equal(strings.Fields(string(stale)), []string{"no", "no"}) {
+	said, err := g.run(ctx, "systemctl", "show", "--property=NeedDaemonReload,LoadState", templates.WatchUnit, templates.RecoverUnit)
+	if err == nil && bytes.Count(said, []byte("NeedDaemonReload=no")) == 2 && !bytes.Contains(said, []byte("LoadState=error")) {
 		return nil
 	}
 	_, err = g.run(ctx, command[0], command[1:]...)

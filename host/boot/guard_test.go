@@ -85,31 +85,23 @@ func TestTheWatchIsStartedWhenTheNextBootIsSeenTo(t *testing.T) {
 	}
 }
 
-func TestSystemdReadsUnitsAgainThatHaveChangedSinceItDid(t *testing.T) {
-	for _, stale := range []string{"no\n\nyes\n", "yes\n\nno\n", "", "no\n"} {
+func TestSystemdReadsUnitsAgainThatItDoesNotKnowAsTheyAre(t *testing.T) {
+	good := unitState("loaded", "no")
+	for what, units := range map[string]string{
+		"the first has changed":      unitState("loaded", "yes") + "\n" + good,
+		"the second has changed":     good + "\n" + unitState("loaded", "yes"),
+		"the first was not loaded":   unitState("error", "no") + "\n" + good,
+		"nothing":                    "",
+		"of one unit, not of both":   good,
+		"what it would never answer": "no\n\nno\n",
+	} {
 		g, h := newGuard(t, false)
-		h.stale = stale
+		h.units = units
 		install(t, g)
 		disarm(t, g)
 		if diff := cmp.Diff([]string{reload, restartWatch, stopWatch, reloadLater}, h.asked); diff != "" {
-			t.Errorf("where systemctl says %q, commands (-want +got):\n%s", stale, diff)
+			t.Errorf("where systemctl says %s: commands (-want +got):\n%s", what, diff)
 		}
-	}
-}
-
-func TestAWatchThatSystemdCouldNotLoadOnceIsReadAgain(t *testing.T) {
-	g, h := newGuard(t, false)
-	read := false
-	g.run = func(ctx context.Context, name string, args ...string) ([]byte, error) {
-		read = read || slices.Contains(args, "daemon-reload")
-		if slices.Contains(args, "restart") && !read {
-			return nil, errors.New("Unit fabric-watch.service failed to load properly")
-		}
-		return h.run(ctx, name, args...)
-	}
-	install(t, g)
-	if diff := cmp.Diff([]string{reload, restartWatch}, h.asked); diff != "" {
-		t.Errorf("commands (-want +got):\n%s", diff)
 	}
 }
 
