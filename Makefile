@@ -7,6 +7,11 @@ BIN := bin/fabric
 GO_FILES := $(shell git ls-files -co --exclude-standard '*.go' '*.yaml' '*.tmpl' go.mod go.sum 2>/dev/null)
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .cache/golangci-lint-$(GOLANGCI_VERSION)
+GOTESTSUM_VERSION := v1.13.0
+GOTESTSUM := .cache/gotestsum-$(GOTESTSUM_VERSION)
+
+# For tests that say much: at the end it says again what failed, and why.
+TEST := $(GOTESTSUM) --format standard-verbose --
 
 export CGO_ENABLED := 0
 
@@ -101,20 +106,20 @@ fuzz: ## feed the parsers random input, FUZZTIME (1m) each
 	@printf '%s\n' $(FUZZ) | tr : ' ' | xargs -P 2 -L 1 .ci/fuzz $(FUZZTIME)
 
 .PHONY: test-faults
-test-faults: deps build ## strike applies on lab hosts with faults, at each of their moments
-	go test -tags privileged,faults -count 1 -run '^TestFaults$$' -v -timeout 30m ./scenarios
+test-faults: deps build $(GOTESTSUM) ## strike applies on lab hosts with faults, at each of their moments
+	$(TEST) -tags privileged,faults -count 1 -run '^TestFaults$$' -timeout 30m ./scenarios
 
 VM_PATIENCE ?= 15m
 
 .PHONY: test-vm
-test-vm: deps-vm build ## run the main job on virtual machines with kernels of their own
-	VM_PATIENCE=$(VM_PATIENCE) go test -tags privileged,vm -count 1 -run '^Test(VirtualMachines|MixedKernels)$$' -v -timeout 0 ./scenarios
+test-vm: deps-vm build $(GOTESTSUM) ## run the main job on virtual machines with kernels of their own
+	VM_PATIENCE=$(VM_PATIENCE) $(TEST) -tags privileged,vm -count 1 -run '^Test(VirtualMachines|MixedKernels)$$' -timeout 0 ./scenarios
 
 SOAK ?= 30m
 
 .PHONY: soak
-soak: deps build ## let random faults strike applies on lab hosts for SOAK (30m)
-	SOAK=$(SOAK) go test -tags privileged,soak -run '^TestSoak$$' -v -timeout 0 ./scenarios
+soak: deps build $(GOTESTSUM) ## let random faults strike applies on lab hosts for SOAK (30m)
+	SOAK=$(SOAK) $(TEST) -tags privileged,soak -count 1 -run '^TestSoak$$' -timeout 0 ./scenarios
 
 .PHONY: bench
 bench: deps build ## measure the figures of docs/benchmarks.md
@@ -132,6 +137,10 @@ lint: $(GOLANGCI) ## check the code's style
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/.cache go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv .cache/golangci-lint $@
+
+$(GOTESTSUM):
+	GOBIN=$(CURDIR)/.cache go install gotest.tools/gotestsum@$(GOTESTSUM_VERSION)
+	mv .cache/gotestsum $@
 
 .PHONY: generate
 generate: ## remake the OVSDB models

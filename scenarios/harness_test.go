@@ -55,9 +55,23 @@ type world struct {
 	file string
 }
 
-// boot boots a scenario's hosts under a name of the test's own, after changes
-// that the test makes to them.
+// boot is up, for a test that wants to know of the tunnels where it fails.
 func boot(t testing.TB, scenario, name string, changes ...func(*lab.Spec) error) *world {
+	t.Helper()
+	w := up(t, scenario, name, changes...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			tunnels(ctx, t, w.lab)
+		}
+	})
+	return w
+}
+
+// up boots a scenario's hosts under a name of the test's own, after changes
+// that the test makes to them.
+func up(t testing.TB, scenario, name string, changes ...func(*lab.Spec) error) *world {
 	t.Helper()
 	spec, err := lab.Load(scenario)
 	if err != nil {
@@ -74,11 +88,6 @@ func boot(t testing.TB, scenario, name string, changes ...func(*lab.Spec) error)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if t.Failed() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			tunnels(ctx, t, l)
-		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := l.Down(ctx); err != nil {

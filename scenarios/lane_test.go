@@ -76,7 +76,7 @@ func bootLanes(t *testing.T, name string) []*lane {
 			fmt.Fprintf(&spec, "  %s: {address: 198.18.0.%s}\n", h, strings.TrimPrefix(h, "h"))
 		}
 	}
-	w := boot(t, scenario(t, spec.String(), ""), name)
+	w := up(t, scenario(t, spec.String(), ""), name)
 	lanes := make([]*lane, len(laneHosts))
 	var wait sync.WaitGroup
 	for i, lh := range laneHosts {

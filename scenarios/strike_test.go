@@ -237,10 +237,10 @@ func (s *strike) said() string {
 func (s *strike) kill() {
 	s.l.t.Helper()
 	if s.node == 0 {
-		s.l.t.Fatal("there is no host's side to kill")
+		s.l.t.Fatalf("there is no host's side to kill\n%s\n%s", s.said(), s.l.logs())
 	}
 	if err := syscall.Kill(s.node, syscall.SIGKILL); err != nil {
-		s.l.t.Fatalf("kill the host's side: %v", err)
+		s.l.t.Fatalf("kill the host's side: %v\n%s\n%s", err, s.said(), s.l.logs())
 	}
 }
 
