@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -54,7 +53,7 @@ var faults = map[string]fault{
 	killNodeAndReboot:      {strike: func(l *lane, s *strike) { s.kill(); l.reboot() }},
 	killController:         {strike: func(l *lane, s *strike) { l.check(s.cmd.Process.Kill()) }},
 	powerCut:               {strike: func(l *lane, _ *strike) { l.powerCut(); l.powerOn() }},
-	powerCutWhileGoingBack: {strike: func(l *lane, s *strike) { s.kill(); l.goingBack(); l.powerCut(); l.powerOn() }},
+	powerCutWhileGoingBack: {strike: func(l *lane, s *strike) { s.goBack(); l.powerCut(); l.powerOn() }},
 	powerCutAtBoot:         {strike: func(l *lane, _ *strike) { l.powerCut(); l.powerCutAtBoot(); l.powerOn() }},
 	reboot: {strike: func(l *lane, s *strike) {
 		if !s.operator { // systemd would wait for what does not end
@@ -62,10 +61,7 @@ var faults = map[string]fault{
 		}
 		l.reboot()
 	}},
-	killWatch: {strike: func(l *lane, s *strike) {
-		s.kill()
-		l.check(syscall.Kill(l.goingBack(), syscall.SIGKILL))
-	}},
+	killWatch:    {strike: func(_ *lane, s *strike) { s.end(s.goBack(), "fabric-watch") }},
 	cut:          {lasts: long, args: []string{"--confirm-within", "20s"}, strike: func(l *lane, _ *strike) { l.cut() }},
 	shortCut:     {lasts: 3 * time.Second, strike: func(l *lane, _ *strike) { l.cut() }},
 	stopSwitch:   {lasts: 6 * time.Second, strike: func(l *lane, _ *strike) { l.script("systemctl stop ovs-vswitchd", "systemctl start ovs-vswitchd") }},
@@ -160,16 +156,6 @@ func (l *lane) powerCutAtBoot() {
 	if err := <-booted; err == nil {
 		l.t.Log("the host was up just before its power was cut")
 	}
-}
-
-// goingBack waits until fabric-watch has taken over, and returns its pid.
-func (l *lane) goingBack() int {
-	l.t.Helper()
-	pid := l.awaitProcess(l.hosts[0], "node", "watch")
-	l.eventually("fabric-watch goes back", time.Minute, func() bool {
-		return strings.Contains(l.on(l.hosts[0], "cat /run/fabric.lock"), "fabric-watch")
-	})
-	return pid
 }
 
 // inVain is how often fabric-watch could not go back.

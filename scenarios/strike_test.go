@@ -4,6 +4,7 @@ package scenarios_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,6 +31,7 @@ type strike struct {
 	cmd    *exec.Cmd
 	stdin  *os.File // the terminal that a command asks on
 	struck bool
+	late   string // what was over before it could be struck
 	ended  chan struct{}
 
 	mu       sync.Mutex
@@ -239,8 +241,44 @@ func (s *strike) kill() {
 	if s.node == 0 {
 		s.l.t.Fatalf("there is no host's side to kill\n%s\n%s", s.said(), s.l.logs())
 	}
-	if err := syscall.Kill(s.node, syscall.SIGKILL); err != nil {
-		s.l.t.Fatalf("kill the host's side: %v\n%s\n%s", err, s.said(), s.l.logs())
+	s.end(s.node, "the host's side")
+}
+
+// end kills a process unless it has ended.
+func (s *strike) end(pid int, what string) {
+	s.l.t.Helper()
+	err := syscall.Kill(pid, syscall.SIGKILL)
+	if errors.Is(err, syscall.ESRCH) {
+		s.late = what
+		return
+	}
+	s.l.check(err)
+}
+
+// goBack kills the host's side and waits until fabric-watch, which has waited
+// for that, goes back. It returns the pid of that.
+func (s *strike) goBack() int {
+	s.l.t.Helper()
+	watch := s.l.awaitProcess(s.l.hosts[0], "node", "watch")
+	s.kill()
+	ctx, cancel := context.WithTimeout(s.l.t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond) // it may take a tenth of a second
+	defer tick.Stop()
+	for {
+		holder, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/run/fabric.lock", watch))
+		if err != nil {
+			s.late = "fabric-watch"
+			return watch
+		}
+		if bytes.Contains(holder, []byte("fabric-watch")) {
+			return watch
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			s.l.t.Fatalf("fabric-watch does not go back\n%s\n%s", s.said(), s.l.logs())
+		}
 	}
 }
 
