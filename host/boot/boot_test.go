@@ -26,7 +26,7 @@ type host struct {
 	*Resource
 	asked []string
 	fail  string // the command that fails
-	units string // what systemctl shows of the guard's units
+	units string // what systemctl shows of the guard's units; "": them as they are
 }
 
 // unitState is what systemctl shows of a unit.
@@ -34,10 +34,22 @@ func unitState(load, stale string) string {
 	return fmt.Sprintf("LoadState=%s\nNeedDaemonReload=%s\n", load, stale)
 }
 
+// unitStates is what it shows where it knows of each change at once.
+func (h *host) unitStates() string {
+	states := make([]string, 2)
+	for i, unit := range []string{templates.WatchUnit, templates.RecoverUnit} {
+		states[i] = unitState(notFound, "no")
+		if _, err := os.Lstat(h.at(unitPath(unit))); err == nil {
+			states[i] = unitState(loaded, "no")
+		}
+	}
+	return strings.Join(states, "\n")
+}
+
 func newHost(t *testing.T) *host {
 	t.Helper()
 	root := t.TempDir()
-	h := &host{Resource: New(root, false), units: unitState("loaded", "no") + "\n" + unitState("loaded", "no")}
+	h := &host{Resource: New(root, false)}
 	h.running = filepath.Join(root, "running")
 	h.put(t, "/running", "first program")
 	h.mkdir(t, "/run/systemd/system")
@@ -54,6 +66,9 @@ func newHost(t *testing.T) *host {
 			}
 		}
 		if slices.Contains(args, "show") {
+			if h.units == "" {
+				return []byte(h.unitStates()), nil
+			}
 			return []byte(h.units), nil
 		}
 		h.asked = append(h.asked, line)

@@ -74,7 +74,7 @@ func (g *Guard) Install(ctx context.Context) error {
 			return err
 		}
 	}
-	err := g.reload(ctx, "systemctl", "daemon-reload")
+	err := g.reload(ctx, loaded, "systemctl", "daemon-reload")
 	if err == nil {
 		_, err = g.run(ctx, "systemctl", "restart", templates.WatchUnit)
 	}
@@ -84,15 +84,20 @@ func (g *Guard) Install(ctx context.Context) error {
 	return nil
 }
 
-// reload runs command, which has systemd read unit files again, if it knows a
-// unit of the guard by another file than is there now, or by one that is gone;
-// or if it could not load one. A watch that still ran when its file went cannot
-// be loaded from a new one (EBUSY: it has a cgroup already), and then it is in
-// error, not stale. One that systemd does not know it reads once it needs it,
-// and to read all again takes tenths of a second.
-func (g *Guard) reload(ctx context.Context, command ...string) error {
-	said, err := g.run(ctx, "systemctl", "show", "--property=NeedDaemonReload,LoadState", templates.WatchUnit, templates.RecoverUnit)
-	if err == nil && bytes.Count(said, []byte("NeedDaemonReload=no")) == 2 && !bytes.Contains(said, []byte("LoadState=error")) {
+// What systemd knows of a unit, LoadState in org.freedesktop.systemd1(5).
+const (
+	loaded   = "loaded"
+	notFound = "not-found"
+)
+
+// reload runs command, which has systemd read unit files again, unless it knows
+// both units of the guard as they are, by the state that is wanted. It reads one
+// that it does not know once it is asked about it, and to read all again takes
+// tenths of a second. A watch that still ran when its file went cannot be
+// loaded from a new one (EBUSY: it has a cgroup already), and is not stale then.
+func (g *Guard) reload(ctx context.Context, state string, command ...string) error {
+	said, err := g.run(ctx, "systemctl", "show", "--property=LoadState,NeedDaemonReload", templates.WatchUnit, templates.RecoverUnit)
+	if err == nil && bytes.Count(said, []byte("LoadState="+state+"\n")) == 2 && bytes.Count(said, []byte("NeedDaemonReload=no\n")) == 2 {
 		return nil
 	}
 	_, err = g.run(ctx, command[0], command[1:]...)
@@ -160,7 +165,7 @@ func (g *Guard) Disarm(ctx context.Context) error {
 			return err
 		}
 	}
-	return g.reload(ctx, "systemd-run", "--quiet", "--collect", "--no-block", "systemctl", "daemon-reload")
+	return g.reload(ctx, notFound, "systemd-run", "--quiet", "--collect", "--no-block", "systemctl", "daemon-reload")
 }
 
 // Sweep takes away what a power cut left of a guard that nothing starts. It is

@@ -86,12 +86,12 @@ func TestTheWatchIsStartedWhenTheNextBootIsSeenTo(t *testing.T) {
 }
 
 func TestSystemdReadsUnitsAgainThatItDoesNotKnowAsTheyAre(t *testing.T) {
-	good := unitState("loaded", "no")
+	good := unitState(loaded, "no")
 	for what, units := range map[string]string{
-		"the first has changed":      unitState("loaded", "yes") + "\n" + good,
-		"the second has changed":     good + "\n" + unitState("loaded", "yes"),
+		"the first has changed":      unitState(loaded, "yes") + "\n" + good,
+		"the second has changed":     good + "\n" + unitState(loaded, "yes"),
 		"the first was not loaded":   unitState("error", "no") + "\n" + good,
-		"nothing":                    "",
+		"the first is not found":     unitState(notFound, "no") + "\n" + good,
 		"of one unit, not of both":   good,
 		"what it would never answer": "no\n\nno\n",
 	} {
