@@ -102,9 +102,24 @@ func (c cgroups) processes(cgroup string) ([]int, error) {
 }
 
 // kill ends all processes in a cgroup and below, and waits until they are gone.
+// By their numbers it ends them only where the kernel cannot do it (before 5.14,
+// or without v2): another process may have got the number of one by then.
 func (c cgroups) kill(ctx context.Context, cgroup string) error {
 	return poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		atOnce := false
+		for _, path := range c.paths(cgroup) {
+			f, err := os.OpenFile(filepath.Join(path, "cgroup.kill"), os.O_WRONLY, 0)
+			if err != nil {
+				continue
+			}
+			_, err = f.WriteString("1")
+			atOnce = atOnce || err == nil
+			f.Close()
+		}
 		pids, err := c.processes(cgroup)
+		if atOnce {
+			return len(pids) == 0, err
+		}
 		for _, pid := range pids {
 			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 				return false, fmt.Errorf("kill %d: %w", pid, err)
