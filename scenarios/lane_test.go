@@ -246,7 +246,7 @@ func (l *lane) run(c faultCase) {
 	l.write(l.content(o.tunnel))
 	s := l.begin(append(slices.Clone(o.args), f.args...), c.at)
 	if !s.struck {
-		l.t.Fatalf("the moment did not come: exit status %d\n%s", s.cmd.ProcessState.ExitCode(), s.said())
+		l.t.Fatalf("the moment did not come: exit status %d\n%s\n%s", s.cmd.ProcessState.ExitCode(), s.said(), l.logs())
 	}
 	defer func() { // where the strike itself fails
 		s.goOn()
@@ -275,8 +275,14 @@ func (l *lane) run(c faultCase) {
 	}
 }
 
+// logs are what was said last on the lane's hosts.
 func (l *lane) logs() string {
-	return l.try(l.hosts[0], "journalctl --no-pager -o short-precise -n 80 -t fabric -t recover -t dockerd").stdout
+	var all strings.Builder
+	for _, h := range l.hosts {
+		said := l.try(h, "journalctl --no-pager -o short-precise -n 80 -t fabric -t recover -t dockerd -t systemd -t systemctl").stdout
+		fmt.Fprintf(&all, "--- %s\n%s", h, said)
+	}
+	return all.String()
 }
 
 // heal ends the faults that still last.

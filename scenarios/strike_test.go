@@ -42,6 +42,7 @@ type strike struct {
 	node     int   // pid of the host's side, as this machine sees it
 	chain    []int // what is stopped: with the host's side also sudo, which stops itself then
 	stderr   bytes.Buffer
+	stdout   bytes.Buffer // until the command has ended it is the command's
 }
 
 // onceStopped are moments at which a first apply changes something only once
@@ -73,7 +74,7 @@ func (l *lane) begin(args []string, at string) *strike {
 		s.moment = l.hosts[0] + ": " + moment
 	}
 	s.cmd = l.command(args...)
-	s.cmd.Stderr = s
+	s.cmd.Stdout, s.cmd.Stderr = &s.stdout, s
 	if at == atPlan {
 		s.stdin, s.cmd.Stdin = terminal(l)
 	}
@@ -232,7 +233,12 @@ func (s *strike) wait(within time.Duration) {
 func (s *strike) said() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.stderr.String()
+	select {
+	case <-s.ended:
+		return s.stderr.String() + s.stdout.String()
+	default:
+		return s.stderr.String()
+	}
 }
 
 // kill ends the host's side at once.
