@@ -139,8 +139,8 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 	if now.Facts.Interrupted {
 		return untouched(errors.New("an earlier apply was interrupted here since the plan was made: run fabric plan again"))
 	}
-	found := slices.Concat(now.Obstacles, plan.PortObstacles(req.Query.TunnelPort, 0, now.Facts))
-	if in := plan.InTheWay(found, req.Want); len(in) > 0 {
+	now.Obstacles = append(now.Obstacles, plan.PortObstacles(req.Query.TunnelPort, 0, now.Facts)...)
+	if in := plan.InTheWay(now, req.Want); len(in) > 0 {
 		return untouched(fmt.Errorf("%s: %s", in[0].What, in[0].Cure))
 	}
 	if changes := plan.Diff(req.From, now.State); len(changes) > 0 {

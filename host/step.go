@@ -41,7 +41,7 @@ func (h *Host) next(ctx context.Context, req wire.ApplyRequest, progress func(st
 	if changes := plan.Diff(from, now.State); len(changes) > 0 {
 		return fmt.Errorf("changed since the step before: %s", join(changes))
 	}
-	if in := plan.InTheWay(now.Obstacles, want); part == h && len(in) > 0 {
+	if in := plan.InTheWay(now, want); part == h && len(in) > 0 {
 		return fmt.Errorf("%s: %s", in[0].What, in[0].Cure)
 	}
 	j.Want = req.Want

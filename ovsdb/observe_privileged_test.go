@@ -94,6 +94,9 @@ func TestObserveWithoutServer(t *testing.T) {
 		if diff := cmp.Diff([]string{want}, whats(o)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
+		if !o.Obstacles[0].Blind {
+			t.Errorf("%s: the fabric's bridge was not seen, and nothing says so", want)
+		}
 	}
 }
 

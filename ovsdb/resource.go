@@ -51,7 +51,9 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		o.Obstacles = append(o.Obstacles, unreachable(ctx, r.path(), err))
+		obstacle := unreachable(ctx, r.path(), err)
+		obstacle.Blind = true
+		o.Obstacles = append(o.Obstacles, obstacle)
 		return nil
 	}
 	defer s.close()

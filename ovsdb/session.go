@@ -37,6 +37,9 @@ func dial(ctx context.Context, endpoint string) (*session, error) {
 		return nil, err
 	}
 	if err := c.Connect(ctx); err != nil {
+		if ctx.Err() != nil { // libovsdb has it in the text alone
+			return nil, ctx.Err()
+		}
 		return nil, err
 	}
 	return &session{client: c}, nil

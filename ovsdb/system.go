@@ -135,7 +135,7 @@ func isLeftover(link netlink.Link, fabric string) bool {
 	return link.Type() == "tuntap" && plan.IsBridgeMAC(fabric, link.Attrs().HardwareAddr)
 }
 
-// removeLeftover takes that device away, once there is no bridge of its name.
+// removeLeftover takes that device away, unless it goes by itself, once there is no bridge of its name.
 func removeLeftover(have *snapshot, fabric string) error {
 	if have.bridge() != nil {
 		return nil
@@ -144,7 +144,7 @@ func removeLeftover(have *snapshot, fabric string) error {
 	if err != nil || link == nil || !isLeftover(link, fabric) {
 		return err
 	}
-	if err := netlink.LinkDel(link); err != nil {
+	if err := netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) { // ovs-vswitchd may have got to it
 		return fmt.Errorf("take away the network device %s that ovs-vswitchd has left: %w", plan.BridgeName, err)
 	}
 	return nil

@@ -195,7 +195,7 @@ func Teardown(fabric string, network netip.Prefix, observed map[string]Observati
 
 // compare fills in what changes from what was observed to what is desired.
 func (h *Host) compare(o Observation) {
-	h.Obstacles = append(InTheWay(o.Obstacles, h.Desired), h.Obstacles...)
+	h.Obstacles = append(InTheWay(o, h.Desired), h.Obstacles...)
 	if o.Facts.LiveRestore && len(o.Facts.Containers) > 0 && o.State.Docker != nil && RestartsDocker(o.State.Docker, h.Desired.Docker) {
 		h.Obstacles = append(h.Obstacles, Obstacle{
 			What: fmt.Sprintf("dockerd runs with live-restore and %d containers: it ignores changed network settings as long as they run", len(o.Facts.Containers)),

@@ -254,14 +254,20 @@ func TestAnApplyThatWasCutOffIsTold(t *testing.T) {
 
 func TestWhatIsInTheWayOfTakingTheFabricAway(t *testing.T) {
 	unreadable := plan.Obstacle{What: "daemon.json cannot be read", Always: true}
+	unseen := plan.Obstacle{What: "Open vSwitch does not answer", Blind: true}
 	in := input(t, threeHosts)
 	observed := map[string]plan.Observation{"h1": {
 		State:     makePlan(t, in).Hosts[0].Desired,
-		Obstacles: []plan.Obstacle{{What: "a route overlaps"}, unreadable},
+		Obstacles: []plan.Obstacle{{What: "a route overlaps"}, unreadable, unseen},
+	}, "h2": {
+		Obstacles: []plan.Obstacle{unseen},
 	}}
-	p := plan.Teardown("demo", in.Topology.Network, observed, nil, []string{"h1"})
-	if diff := cmp.Diff([]plan.Obstacle{unreadable}, p.Hosts[0].Obstacles); diff != "" {
+	p := plan.Teardown("demo", in.Topology.Network, observed, nil, []string{"h1", "h2"})
+	if diff := cmp.Diff([]plan.Obstacle{unreadable, unseen}, p.Hosts[0].Obstacles); diff != "" {
 		t.Error(diff)
+	}
+	if in := p.Hosts[1].Obstacles; len(in) > 0 {
+		t.Errorf("of a host that has nothing of a fabric: %v", in)
 	}
 }
 

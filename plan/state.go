@@ -201,6 +201,9 @@ type Obstacle struct {
 	Cure string `json:"cure"` // what the user can do about it
 	// Always is an obstacle even to taking the fabric away.
 	Always bool `json:"always,omitempty"`
+	// Blind is an obstacle to taking away what else there is of a fabric: a
+	// part of it cannot be seen, and going back would make that part go.
+	Blind bool `json:"blind,omitempty"`
 }
 
 // Owner is the name of the fabric that the host is part of, "" for none.
@@ -236,13 +239,13 @@ func (s HostState) Attainable() HostState {
 }
 
 // InTheWay returns the obstacles to what is wanted of a host.
-func InTheWay(found []Obstacle, want HostState) []Obstacle {
+func InTheWay(now Observation, want HostState) []Obstacle {
 	if want != (HostState{}) {
-		return slices.Clone(found)
+		return slices.Clone(now.Obstacles)
 	}
 	var in []Obstacle
-	for _, o := range found {
-		if o.Always {
+	for _, o := range now.Obstacles {
+		if o.Always || o.Blind && now.State != (HostState{}) {
 			in = append(in, o)
 		}
 	}

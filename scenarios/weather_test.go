@@ -168,6 +168,7 @@ func TestBadWeather(t *testing.T) {
 	step("hosts whose operator is silent for too long go back", func(w *weather) { w.unconfirmed() })
 	step("a host whose side of fabric was killed goes back by itself", func(w *weather) { w.killed() })
 	step("a second apply is told that the hosts are taken", func(w *weather) { w.twice() })
+	step("destroy refuses a host whose bridge it cannot see", func(w *weather) { w.blind() })
 	step("destroy refuses a daemon.json that it cannot read", func(w *weather) { w.unreadable() })
 	step("a host without Docker is told how to get it", func(w *weather) { w.withoutDocker() })
 }
@@ -382,6 +383,19 @@ func (w *weather) twice() {
 	if r := first.wait(); r.exit != 0 {
 		w.t.Errorf("the first: exit status %d\n%s", r.exit, r.stderr)
 	}
+}
+
+// blind finds the fabric applied, and leaves it so.
+func (w *weather) blind() {
+	before := w.snapshots(w.hosts)
+	w.on("h1", "kill -STOP $(pidof ovsdb-server)")
+	r := w.fabric("destroy", "--yes")
+	w.on("h1", "kill -CONT $(pidof ovsdb-server)")
+	want := "fabric: h1: ovsdb-server takes connections on /var/run/openvswitch/db.sock and does not answer within 5s: systemctl restart openvswitch-switch\n"
+	if r.exit != 1 || !strings.HasSuffix(r.stderr, want) {
+		w.t.Errorf("exit status %d\n%s", r.exit, r.stderr)
+	}
+	w.same(before)
 }
 
 // unreadable finds the fabric applied, and takes it away.
