@@ -250,9 +250,12 @@ func (s *strike) kill() {
 	s.end(s.node, "the host's side")
 }
 
-// end kills a process unless it has ended.
+// end kills a process, unless that is too late: its number may be another's.
 func (s *strike) end(pid int, what string) {
 	s.l.t.Helper()
+	if s.late != "" {
+		return
+	}
 	err := syscall.Kill(pid, syscall.SIGKILL)
 	if errors.Is(err, syscall.ESRCH) {
 		s.late = what
