@@ -245,8 +245,14 @@ func (l *lane) run(c faultCase) {
 	o, f := ops[c.op], faults[c.fault]
 	l.write(l.content(o.tunnel))
 	s := l.begin(append(slices.Clone(o.args), f.args...), c.at)
+	defer func() {
+		if l.t.Failed() {
+			l.t.Log(s.said())
+			l.t.Log(l.logs())
+		}
+	}()
 	if !s.struck {
-		l.t.Fatalf("the moment did not come: exit status %d\n%s\n%s", s.cmd.ProcessState.ExitCode(), s.said(), l.logs())
+		l.t.Fatalf("the moment did not come: exit status %d", s.cmd.ProcessState.ExitCode())
 	}
 	defer func() { // where the strike itself fails
 		s.goOn()
@@ -256,7 +262,7 @@ func (l *lane) run(c faultCase) {
 	}()
 	f.strike(l, s)
 	if s.late != "" && c.want != either { // where faults are random, there may have been too little to do
-		l.t.Errorf("%s had ended before it could be struck\n%s\n%s", s.late, s.said(), l.logs())
+		l.t.Errorf("%s had ended before it could be struck", s.late)
 	}
 	s.resume()
 	s.wait(f.lasts)
@@ -265,7 +271,7 @@ func (l *lane) run(c faultCase) {
 	states := map[outcome][]string{asBefore: {l.base}, asWanted: {c.op}, either: {l.base, c.op}}[c.want]
 	state, diffs := l.end(endTime, states...)
 	if diffs != "" {
-		l.t.Errorf("the hosts are not %s:\n%s\n%s\n%s", c.want, diffs, s.said(), l.logs())
+		l.t.Errorf("the hosts are not %s:\n%s", c.want, diffs)
 		return
 	}
 	l.t.Logf("exit status %d, hosts as after %q, in %.1f s", s.cmd.ProcessState.ExitCode(), state, time.Since(began).Seconds())

@@ -245,7 +245,7 @@ func (s *strike) said() string {
 func (s *strike) kill() {
 	s.l.t.Helper()
 	if s.node == 0 {
-		s.l.t.Fatalf("there is no host's side to kill\n%s\n%s", s.said(), s.l.logs())
+		s.l.t.Fatal("there is no host's side to kill")
 	}
 	s.end(s.node, "the host's side")
 }
@@ -286,7 +286,7 @@ func (s *strike) goBack() int {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			s.l.t.Fatalf("fabric-watch does not go back\n%s\n%s", s.said(), s.l.logs())
+			s.l.t.Fatal("fabric-watch does not go back")
 		}
 	}
 }
