@@ -132,7 +132,7 @@ func newHost(t *testing.T, m *machine) *Host {
 
 func wanted(mtu int) plan.HostState {
 	return plan.HostState{
-		OVS:    &plan.OVS{Name: "br0", MTU: mtu},
+		OVS:    &plan.OVS{Bridge: plan.Bridge{Name: "br0", MTU: mtu}},
 		Docker: &plan.Docker{Config: plan.DockerConfig{MTU: mtu}},
 	}
 }
@@ -155,7 +155,7 @@ func TestApplyStopsDockerFirstAndStartsItLast(t *testing.T) {
 func TestApplyLeavesDockerRunningWhereOnlyTheSwitchChanges(t *testing.T) {
 	m := &machine{state: wanted(1450)}
 	want := wanted(1450)
-	want.OVS = &plan.OVS{Name: "br0", MTU: 1450, RSTP: true}
+	want.OVS = &plan.OVS{Bridge: plan.Bridge{Name: "br0", MTU: 1450, RSTP: true}}
 	if err := newHost(t, m).Apply(t.Context(), wire.ApplyRequest{From: m.state, Want: want}, quiet); err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +328,7 @@ func TestGoingBackToADockerdThatDidNotRunIsPossible(t *testing.T) {
 }
 
 func TestAHostOfAnotherFabricIsNotTouched(t *testing.T) {
-	m := &machine{state: plan.HostState{OVS: &plan.OVS{ExternalIDs: map[string]string{plan.OwnerKey: "theirs"}}}}
+	m := &machine{state: plan.HostState{OVS: &plan.OVS{Bridge: plan.Bridge{ExternalIDs: map[string]string{plan.OwnerKey: "theirs"}}}}}
 	h := newHost(t, m)
 	o, err := h.Observe(t.Context(), plan.Query{Fabric: "ours"})
 	if err != nil {

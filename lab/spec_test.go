@@ -61,7 +61,7 @@ func TestParseReportsEveryProblemWithItsPlace(t *testing.T) {
 			want: []string{
 				"lab.yaml:2:6: mtu: 100 is outside 576 to 65535",
 				"lab.yaml:4:17: hosts.h1.address: 192.0.2.254 is taken: the controller",
-				`lab.yaml:5:40: hosts.h2.release: no image for release "sid": choose one of bookworm, trixie`,
+				`lab.yaml:5:40: hosts.h2.release: no image for release "sid": choose one of bookworm, trixie, forky`,
 				"lab.yaml:5:17: hosts.h2.address: 198.51.100.1 is outside the underlay 192.0.2.0/24",
 			},
 		},
@@ -70,7 +70,7 @@ func TestParseReportsEveryProblemWithItsPlace(t *testing.T) {
 			content: "underlay: 192.0.2.0/24\nhosts:\n  h1: {address: 192.0.2.1, driver: xen}\n  h2: {address: 192.0.2.2, driver: qemu, release: sid}\n",
 			want: []string{
 				`lab.yaml:3:36: hosts.h1.driver: no driver "xen": choose one of nspawn, qemu`,
-				`lab.yaml:4:51: hosts.h2.release: no image for release "sid": choose one of bookworm, trixie`,
+				`lab.yaml:4:51: hosts.h2.release: no image for release "sid": choose one of bookworm, trixie, forky`,
 			},
 		},
 		{

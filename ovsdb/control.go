@@ -18,7 +18,7 @@ import (
 // were under way while the tree moved may have taught it the old way again, and frames of flows that are cached teach it nothing
 // until ovs-vswitchd looks through the cache, every half second. The bridge need not be there.
 func (r *Resource) Forget(ctx context.Context) error {
-	if err := r.control(ctx, "fdb/flush", plan.BridgeName); err != nil {
+	if _, err := r.control(ctx, "fdb/flush", plan.BridgeName); err != nil {
 		return fmt.Errorf("having ovs-vswitchd forget addresses: %w", err)
 	}
 	return nil
@@ -29,14 +29,15 @@ func (r *Resource) Forget(ctx context.Context) error {
 // hears of a lost root before that takes what it knew of this bridge for the news of another one, until it has aged. The command
 // is in ovs-vswitchd(8), which promises a topology change; its source runs the state machines, and changes nothing (rstp_unixctl_tcn).
 func (r *Resource) moveTree(ctx context.Context) error {
-	return r.control(ctx, "rstp/tcn", plan.BridgeName)
+	_, err := r.control(ctx, "rstp/tcn", plan.BridgeName)
+	return err
 }
 
-// control runs a command of ovs-vswitchd by JSON-RPC 1.0, as ovs-appctl(8) does.
-func (r *Resource) control(ctx context.Context, command string, args ...string) error {
+// control runs a command of ovs-vswitchd by JSON-RPC 1.0, as ovs-appctl(8) does, and returns what that prints.
+func (r *Resource) control(ctx context.Context, command string, args ...string) (string, error) {
 	pid, err := os.ReadFile(filepath.Join(filepath.Dir(r.path()), "ovs-vswitchd.pid"))
 	if err != nil {
-		return fmt.Errorf("finding ovs-vswitchd: %w", err)
+		return "", fmt.Errorf("finding ovs-vswitchd: %w", err)
 	}
 	ctx, cancel := patience.Timeout(ctx, answerTime)
 	defer cancel()
@@ -44,22 +45,24 @@ func (r *Resource) control(ctx context.Context, command string, args ...string) 
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", socket)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = conn.Close() }()                                              // the answer has been read
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(0, 0)) }) // in the past: what is under way ends
 	defer stop()
 	if err := json.NewEncoder(conn).Encode(map[string]any{"id": 0, "method": command, "params": args}); err != nil {
-		return err
+		return "", err
 	}
 	var reply struct {
-		Error any `json:"error"`
+		Result any `json:"result"`
+		Error  any `json:"error"`
 	}
 	if err := json.NewDecoder(conn).Decode(&reply); err != nil {
-		return err
+		return "", err
 	}
 	if reply.Error != nil {
-		return fmt.Errorf("%s: %v", command, reply.Error)
+		return "", fmt.Errorf("%s: %v", command, reply.Error)
 	}
-	return nil
+	text, _ := reply.Result.(string)
+	return text, nil
 }

@@ -82,6 +82,9 @@ func optional(n *int) ovsdb.OvsSet {
 	return ovsdb.OvsSet{GoSet: []any{*n}}
 }
 
+// equal says whether two columns of at most one integer are the same.
+func equal(a, b *int) bool { return a == b || a != nil && b != nil && *a == *b }
+
 // mtu returns the MTU that is requested of an interface, 0 for none.
 func mtu(i *vswitch.Interface) int {
 	if i.MTURequest == nil {

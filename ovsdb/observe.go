@@ -13,13 +13,23 @@ import (
 	"github.com/ovsfabric/fabric/plan"
 )
 
-// state returns the fabric's bridge, nil where there is none.
+// state returns the fabric's bridges, nil where there is no trunk.
 func state(have *snapshot, fabric string) *plan.OVS {
-	bridge := have.bridge()
-	if bridge == nil || !have.mine(bridge, fabric) {
-		return nil
+	var ovs *plan.OVS
+	for _, b := range have.own(fabric) {
+		switch described := describe(have, b, fabric); {
+		case b.Name == plan.BridgeName:
+			ovs = &plan.OVS{Bridge: described}
+		case ovs != nil:
+			ovs.Access = append(ovs.Access, described)
+		}
 	}
-	ovs := &plan.OVS{
+	return ovs
+}
+
+// describe returns a bridge of the fabric's in the terms of a plan.
+func describe(have *snapshot, bridge *vswitch.Bridge, fabric string) plan.Bridge {
+	described := plan.Bridge{
 		Name:         bridge.Name,
 		DatapathType: bridge.DatapathType,
 		STP:          bridge.STPEnable,
@@ -29,12 +39,13 @@ func state(have *snapshot, fabric string) *plan.OVS {
 		Ports:        []plan.Port{},
 	}
 	if local := have.local(bridge); local != nil {
-		ovs.MTU = mtu(local)
+		described.MTU = mtu(local)
 	}
 	own, _ := have.divide(bridge, fabric)
 	for _, p := range own {
 		port := plan.Port{
 			Name:        p.Name,
+			Tag:         p.Tag,
 			OtherConfig: only(p.OtherConfig, plan.OwnedPortOtherConfig),
 			ExternalIDs: only(p.ExternalIDs, plan.OwnedPortExternalIDs),
 			Options:     map[string]string{},
@@ -49,10 +60,18 @@ func state(have *snapshot, fabric string) *plan.OVS {
 			maps.Copy(port.Options, i.Options)
 			maps.Copy(port.BFD, i.BFD)
 		}
-		ovs.Ports = append(ovs.Ports, port)
+		if port.Type == patchType {
+			described.Patches = append(described.Patches, port)
+		} else {
+			described.Ports = append(described.Ports, port)
+		}
 	}
-	return ovs
+	return described
 }
+
+// patchType is the type of an interface that leads to another bridge of the same
+// switch.
+const patchType = "patch"
 
 // stpNumber is the number of a port in STP, the lower byte of its identifier
 // (802.1D-1998 8.5.5.1); 0 where there is none.
@@ -85,8 +104,7 @@ func version(have *snapshot) string {
 func netdevBridges(have *snapshot, fabric string) []string {
 	names := []string{}
 	for _, b := range have.bridges {
-		own := b.Name == plan.BridgeName && have.mine(&b, fabric)
-		if b.DatapathType == "netdev" && !own {
+		if b.DatapathType == "netdev" && !have.mine(&b, fabric) {
 			names = append(names, b.Name)
 		}
 	}
@@ -96,10 +114,12 @@ func netdevBridges(have *snapshot, fabric string) []string {
 // obstacles returns the rows that are in the fabric's way.
 func obstacles(have *snapshot, q plan.Query) []plan.Obstacle {
 	var found []plan.Obstacle
-	bridge := have.bridge()
-	if bridge != nil && !have.mine(bridge, q.Fabric) {
-		found = append(found, foreignBridge(have, bridge, q))
+	for _, name := range bridgeNames(q) {
+		if b := have.bridge(name); b != nil && !have.mine(b, q.Fabric) {
+			found = append(found, foreignBridge(have, b, q))
+		}
 	}
+	found = append(found, takenPorts(have, q)...)
 	for _, b := range have.bridges {
 		for _, p := range have.portsOf(&b) {
 			mayStay := p.ExternalIDs[plan.OwnerKey] == q.Fabric || have.adoptable(&b, q.Members)
@@ -115,6 +135,44 @@ func obstacles(have *snapshot, q plan.Query) []plan.Obstacle {
 						b.Name, i.Type, i.Options["remote_ip"], p.Name, cmp.Or(i.Options["key"], "none")),
 					Cure: fmt.Sprintf("ovs-vsctl del-port %s %s, or take another type, port or key for the fabric", b.Name, p.Name),
 				})
+			}
+		}
+	}
+	return found
+}
+
+// bridgeNames are the bridges that the fabric has, or is to have.
+func bridgeNames(q plan.Query) []string {
+	if len(q.Bridges) == 0 { // a journal of an older build
+		return []string{plan.BridgeName}
+	}
+	return q.Bridges
+}
+
+// takenPorts finds the ports of others that have the name of one of the fabric's,
+// since names are unique in the whole database, and patch ports of others that
+// lead to one of the fabric's.
+func takenPorts(have *snapshot, q plan.Query) []plan.Obstacle {
+	wanted := slices.Concat(bridgeNames(q), q.Ports)
+	var found []plan.Obstacle
+	for _, b := range have.bridges {
+		for _, p := range have.portsOf(&b) {
+			if have.mine(&b, q.Fabric) && (p.Name == b.Name || p.ExternalIDs[plan.OwnerKey] == q.Fabric || have.leadsTo(p, have.members)) {
+				continue
+			}
+			if p.Name != b.Name && slices.Contains(wanted, p.Name) {
+				found = append(found, plan.Obstacle{
+					What: fmt.Sprintf("port %s of bridge %s is not the fabric's, and has the name of one that is", p.Name, b.Name),
+					Cure: fmt.Sprintf("ovs-vsctl del-port %s %s, or give it another name", b.Name, p.Name),
+				})
+			}
+			for _, i := range have.interfacesOf(p) {
+				if peer := i.Options["peer"]; i.Type == patchType && slices.Contains(q.Ports, peer) {
+					found = append(found, plan.Obstacle{
+						What: fmt.Sprintf("port %s of bridge %s is a patch to %s, which is the fabric's", p.Name, b.Name, peer),
+						Cure: fmt.Sprintf("ovs-vsctl del-port %s %s, or let it lead elsewhere", b.Name, p.Name),
+					})
+				}
 			}
 		}
 	}
@@ -137,7 +195,7 @@ func foreignBridge(have *snapshot, bridge *vswitch.Bridge, q plan.Query) plan.Ob
 		ports = "ports " + strings.Join(names, ", ")
 	}
 	cure := fmt.Sprintf("move its ports to a bridge of another name, then ovs-vsctl del-br %s", bridge.Name)
-	if have.adoptable(bridge, q.Members) {
+	if bridge.Name == plan.BridgeName && have.adoptable(bridge, q.Members) {
 		cure += plan.OrAdopt
 	}
 	return plan.Obstacle{What: fmt.Sprintf("bridge %s exists and %s (%s)", bridge.Name, owner, ports), Cure: cure}

@@ -18,29 +18,36 @@ import (
 // rest on, so that the transaction fails, and changes nothing, where
 // somebody else changed one meanwhile.
 func operations(have *snapshot, fabric string, want *plan.OVS) ([]ovsdb.Operation, error) {
-	bridge := have.bridge()
-	mine := bridge != nil && have.mine(bridge, fabric)
 	t := &transaction{have: have, fabric: fabric}
-	switch {
-	case want == nil && !mine:
-	case want == nil:
-		if _, foreign := have.divide(bridge, fabric); len(foreign) > 0 {
+	var wanted []plan.Bridge
+	if want != nil {
+		wanted = bridges(want)
+	}
+	for _, b := range have.own(fabric) {
+		if slices.ContainsFunc(wanted, func(w plan.Bridge) bool { return w.Name == b.Name }) {
+			continue
+		}
+		if _, foreign := have.divide(b, fabric); len(foreign) > 0 {
 			return nil, fmt.Errorf("bridge %s has ports that are not the fabric's (%s) and is left as it is: take them off with ovs-vsctl del-port",
-				bridge.Name, strings.Join(foreign, ", "))
+				b.Name, strings.Join(foreign, ", "))
 		}
-		t.remove(bridge)
-	case want.ExternalIDs[plan.OwnerKey] != fabric && (have.members == nil || want.ExternalIDs[plan.OwnerKey] != ""): // else it goes back from an adoption
-		return nil, fmt.Errorf("bridge %s is wanted without the mark of fabric %q", want.Name, fabric)
-	case bridge != nil && !mine:
-		return nil, fmt.Errorf("bridge %s exists and is not the fabric's", bridge.Name)
-	default:
-		if err := t.clashes(bridge, want); err != nil {
-			return nil, err
-		}
-		if bridge == nil {
-			t.create(want)
-		} else {
-			t.update(bridge, want)
+		t.remove(b)
+	}
+	if err := t.clashes(wanted); err != nil {
+		return nil, err
+	}
+	for _, w := range wanted {
+		bridge := have.bridge(w.Name)
+		goesBack := w.Name == plan.BridgeName && have.members != nil && w.ExternalIDs[plan.OwnerKey] == "" // from an adoption
+		switch {
+		case w.ExternalIDs[plan.OwnerKey] != fabric && !goesBack:
+			return nil, fmt.Errorf("bridge %s is wanted without the mark of fabric %q", w.Name, fabric)
+		case bridge == nil:
+			t.create(w)
+		case !have.mine(bridge, fabric):
+			return nil, fmt.Errorf("bridge %s exists and is not the fabric's", bridge.Name)
+		default:
+			t.update(bridge, w)
 		}
 	}
 	if len(t.changes) == 0 {
@@ -48,6 +55,14 @@ func operations(have *snapshot, fabric string, want *plan.OVS) ([]ovsdb.Operatio
 	}
 	return append(t.waits, t.changes...), nil
 }
+
+// bridges lists the bridges that are wanted, the trunk first.
+func bridges(want *plan.OVS) []plan.Bridge {
+	return append([]plan.Bridge{want.Bridge}, want.Access...)
+}
+
+// portsOf lists all ports that are wanted of a bridge.
+func portsOf(b plan.Bridge) []plan.Port { return slices.Concat(b.Ports, b.Patches) }
 
 // A transaction collects operations.
 type transaction struct {
@@ -60,22 +75,26 @@ type transaction struct {
 
 // clashes finds the rows that have a wanted name and are not the fabric's:
 // names are unique in the whole database.
-func (t *transaction) clashes(bridge *vswitch.Bridge, want *plan.OVS) error {
-	own := map[string]bool{plan.BridgeName: bridge != nil}
-	if bridge != nil {
-		ports, _ := t.have.divide(bridge, t.fabric)
+func (t *transaction) clashes(want []plan.Bridge) error {
+	own := make(map[string]bool)
+	for _, b := range t.have.own(t.fabric) {
+		own[b.Name] = true
+		ports, _ := t.have.divide(b, t.fabric)
 		for _, p := range ports {
 			own[p.Name] = true
 		}
 	}
-	wanted := []string{plan.BridgeName}
-	for _, p := range want.Ports {
-		wanted = append(wanted, p.Name)
+	wanted := make(map[string]bool)
+	for _, b := range want {
+		wanted[b.Name] = true
+		for _, p := range portsOf(b) {
+			wanted[p.Name] = true
+		}
 	}
 	var errs []error
 	for _, b := range t.have.bridges {
 		for _, p := range t.have.portsOf(&b) {
-			if slices.Contains(wanted, p.Name) && !own[p.Name] {
+			if wanted[p.Name] && !own[p.Name] && b.Name != p.Name {
 				errs = append(errs, fmt.Errorf("port %s exists on bridge %s and is not the fabric's", p.Name, b.Name))
 			}
 		}
@@ -83,20 +102,20 @@ func (t *transaction) clashes(bridge *vswitch.Bridge, want *plan.OVS) error {
 	return errors.Join(errs...)
 }
 
-func (t *transaction) create(want *plan.OVS) {
+func (t *transaction) create(want plan.Bridge) {
 	// until "!=" a row of that name is the form of "there is none" that the
 	// server understands.
 	t.waits = append(t.waits, ovsdb.Operation{
 		Op: ovsdb.OperationWait, Table: vswitch.BridgeTable, Timeout: new(int), Until: "!=",
-		Where:   []ovsdb.Condition{ovsdb.NewCondition("name", ovsdb.ConditionEqual, plan.BridgeName)},
-		Columns: []string{"name"}, Rows: []ovsdb.Row{{"name": plan.BridgeName}},
+		Where:   []ovsdb.Condition{ovsdb.NewCondition("name", ovsdb.ConditionEqual, want.Name)},
+		Columns: []string{"name"}, Rows: []ovsdb.Row{{"name": want.Name}},
 	})
-	ports := []any{t.insertLocal(want.MTU)}
-	for _, p := range want.Ports {
+	ports := []any{t.insertLocal(want.Name, want.MTU)}
+	for _, p := range portsOf(want) {
 		ports = append(ports, t.insertPort(p))
 	}
 	bridge := t.insert(vswitch.BridgeTable, ovsdb.Row{
-		"name":          plan.BridgeName,
+		"name":          want.Name,
 		"datapath_type": want.DatapathType,
 		"stp_enable":    want.STP,
 		"rstp_enable":   want.RSTP,
@@ -115,7 +134,7 @@ func (t *transaction) remove(bridge *vswitch.Bridge) {
 		setMutation("bridges", ovsdb.MutateOperationDelete, ovsdb.UUID{GoUUID: bridge.UUID}))
 }
 
-func (t *transaction) update(bridge *vswitch.Bridge, want *plan.OVS) {
+func (t *transaction) update(bridge *vswitch.Bridge, want plan.Bridge) {
 	t.waitBridge(bridge)
 	row := ovsdb.Row{}
 	if bridge.DatapathType != want.DatapathType {
@@ -134,7 +153,7 @@ func (t *transaction) update(bridge *vswitch.Bridge, want *plan.OVS) {
 
 	var add, drop []any
 	if local := t.have.local(bridge); local == nil {
-		add = append(add, t.insertLocal(want.MTU))
+		add = append(add, t.insertLocal(want.Name, want.MTU))
 	} else {
 		t.waits = append(t.waits, wait(vswitch.InterfaceTable, local.UUID, "==", 0, ovsdb.Row{"mtu_request": optional(local.MTURequest)}))
 		if mtu(local) != want.MTU {
@@ -148,7 +167,7 @@ func (t *transaction) update(bridge *vswitch.Bridge, want *plan.OVS) {
 		t.waitPort(p)
 		have[p.Name] = p
 	}
-	for _, w := range want.Ports {
+	for _, w := range portsOf(want) {
 		p, exists := have[w.Name]
 		i := t.have.single(p)
 		if !exists || i == nil || i.Type != w.Type { // else a tunnel of another kind under the same name
@@ -174,6 +193,9 @@ func (t *transaction) updatePort(p vswitch.Port, i vswitch.Interface, want plan.
 	mutations := mapMutations("other_config", p.OtherConfig, want.OtherConfig, plan.OwnedPortOtherConfig)
 	mutations = append(mutations, mapMutations("external_ids", p.ExternalIDs, want.ExternalIDs, plan.OwnedPortExternalIDs)...)
 	t.mutate(vswitch.PortTable, p.UUID, mutations...)
+	if !equal(p.Tag, want.Tag) {
+		t.update1(vswitch.PortTable, p.UUID, ovsdb.Row{"tag": optional(want.Tag)})
+	}
 
 	row := ovsdb.Row{}
 	if !maps.Equal(i.Options, want.Options) {
@@ -201,6 +223,7 @@ func (t *transaction) waitPort(p vswitch.Port) {
 		"other_config": ovsMap(p.OtherConfig),
 		"external_ids": ovsMap(p.ExternalIDs),
 		"interfaces":   uuids(p.Interfaces),
+		"tag":          optional(p.Tag),
 	}))
 	for _, i := range t.have.interfacesOf(p) {
 		t.waits = append(t.waits, wait(vswitch.InterfaceTable, i.UUID, "==", 0, ovsdb.Row{
@@ -211,21 +234,25 @@ func (t *transaction) waitPort(p vswitch.Port) {
 	}
 }
 
-func (t *transaction) insertLocal(mtu int) ovsdb.UUID {
+func (t *transaction) insertLocal(bridge string, mtu int) ovsdb.UUID {
 	i := t.insert(vswitch.InterfaceTable, ovsdb.Row{
-		"name": plan.BridgeName, "type": "internal", "mtu_request": mtuRequest(mtu),
+		"name": bridge, "type": "internal", "mtu_request": mtuRequest(mtu),
 	})
-	return t.insert(vswitch.PortTable, ovsdb.Row{"name": plan.BridgeName, "interfaces": i})
+	return t.insert(vswitch.PortTable, ovsdb.Row{"name": bridge, "interfaces": i})
 }
 
 func (t *transaction) insertPort(p plan.Port) ovsdb.UUID {
 	i := t.insert(vswitch.InterfaceTable, ovsdb.Row{
 		"name": p.Name, "type": p.Type, "options": ovsMap(p.Options), "bfd": ovsMap(p.BFD),
 	})
-	return t.insert(vswitch.PortTable, ovsdb.Row{
+	row := ovsdb.Row{
 		"name": p.Name, "interfaces": i,
 		"other_config": ovsMap(p.OtherConfig), "external_ids": ovsMap(p.ExternalIDs),
-	})
+	}
+	if p.Tag != nil {
+		row["tag"] = optional(p.Tag)
+	}
+	return t.insert(vswitch.PortTable, row)
 }
 
 // insert returns the name by which the transaction's other operations refer

@@ -35,7 +35,7 @@ func oneTunnel() *database {
 }
 
 func oneTunnelWanted() *plan.OVS {
-	return &plan.OVS{
+	return &plan.OVS{Bridge: plan.Bridge{
 		Name: "br0", DatapathType: "system", RSTP: true,
 		OtherConfig: map[string]string{"rstp-priority": "4096"},
 		ExternalIDs: mark("demo"),
@@ -47,7 +47,7 @@ func oneTunnelWanted() *plan.OVS {
 			Options:     options("192.0.2.2", "1"),
 			BFD:         map[string]string{"enable": "true"},
 		}},
-	}
+	}}
 }
 
 // changes returns the operations as text, the waits left out.

@@ -82,33 +82,37 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 	if o.Facts.TreeRoot, err = handMadeRoot(have, q); err != nil {
 		return err
 	}
-	if o.State.OVS != nil {
-		_, o.Facts.ForeignPorts = have.divide(have.bridge(), q.Fabric)
+	for _, b := range have.own(q.Fabric) {
+		_, foreign := have.divide(b, q.Fabric)
+		for _, port := range foreign {
+			o.Facts.ForeignPorts = append(o.Facts.ForeignPorts, b.Name+" "+port)
+		}
 	}
 	o.Facts.UDP = append(o.Facts.UDP, spares(have, q)...)
 	o.Obstacles = append(o.Obstacles, obstacles(have, q)...)
-	if have.bridge() == nil {
-		inTheWay, err := devices(q.Fabric)
-		if err != nil {
-			return err
-		}
-		o.Obstacles = append(o.Obstacles, inTheWay...)
+	inTheWay, err := devices(have, q)
+	if err != nil {
+		return err
 	}
+	o.Obstacles = append(o.Obstacles, inTheWay...)
 	running, err := switchRuns(r.path())
 	if err != nil {
 		return err
 	}
 	if !running {
 		o.Obstacles = append(o.Obstacles, notRunning(inKernel, o.Facts.KernelLacks))
+		return nil
 	}
-	return nil
+	steered, err := r.steered(ctx, have, q)
+	o.Obstacles = append(o.Obstacles, steered...)
+	return err
 }
 
 // attempts is how often Apply starts again after somebody else changed the
 // rows that it was about to change.
 const attempts = 5
 
-// Apply brings the bridge to want.OVS in one transaction, or takes it away
+// Apply brings the bridges to want.OVS in one transaction, or takes it away
 // if that is nil, and returns when Open vSwitch has configured it. Where
 // that is what is there already it writes nothing.
 //
@@ -159,13 +163,15 @@ func (r *Resource) settle(ctx context.Context, s *session, root string, number i
 	if err != nil {
 		return err
 	}
-	if want == nil {
-		return removeLeftover(have, r.fabric)
+	if want != nil {
+		for _, b := range bridges(want) {
+			err = errors.Join(err, failures(have, b))
+		}
 	}
-	if failed := failures(have, want); failed != nil {
-		return &unmadeError{failed}
+	if err != nil {
+		return &unmadeError{err}
 	}
-	return nil
+	return removeLeftovers(have, r.fabric)
 }
 
 // An unmadeError is what ovs-vswitchd could not make of a configuration.
@@ -197,8 +203,7 @@ func (r *Resource) commit(ctx context.Context, s *session, want *plan.OVS) (root
 			return "", 0, fmt.Errorf("changing the Open vSwitch database: %w", err)
 		}
 	}
-	return "", 0, fmt.Errorf("bridge %s was changed by somebody else each of %d times it was about to be changed: stop that, then try again",
-		plan.BridgeName, attempts)
+	return "", 0, fmt.Errorf("the fabric's bridges were changed by somebody else each of %d times they were about to be changed: stop that, then try again", attempts)
 }
 
 // commit runs the operations and returns the number of the configuration
@@ -222,12 +227,12 @@ func (s *session) commit(ctx context.Context, root string, operations []ovsdb.Op
 	return integer(results[len(operations)-2], "next_cfg")
 }
 
-// failures returns what Open vSwitch could not make of the bridge and each
-// wanted port.
-func failures(have *snapshot, want *plan.OVS) error {
-	bridge := have.bridge()
+// failures returns what Open vSwitch could not make of a bridge and each of its
+// wanted ports.
+func failures(have *snapshot, want plan.Bridge) error {
+	bridge := have.bridge(want.Name)
 	if bridge == nil {
-		return fmt.Errorf("bridge %s is gone: somebody else deleted it", plan.BridgeName)
+		return fmt.Errorf("bridge %s is gone: somebody else deleted it", want.Name)
 	}
 	if local := have.local(bridge); local == nil || failure(local) != "" {
 		reason := "no internal port"
@@ -243,7 +248,7 @@ func failures(have *snapshot, want *plan.OVS) error {
 		}
 	}
 	var errs []error
-	for _, p := range want.Ports {
+	for _, p := range portsOf(want) {
 		i, ok := interfaces[p.Name]
 		if !ok {
 			errs = append(errs, fmt.Errorf("port %s is gone: somebody else deleted it", p.Name))

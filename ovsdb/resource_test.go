@@ -39,7 +39,7 @@ func tunnel(name, peer, remote string) plan.Port {
 }
 
 func bridge(ports ...plan.Port) *plan.OVS {
-	return &plan.OVS{
+	return &plan.OVS{Bridge: plan.Bridge{
 		Name:         plan.BridgeName,
 		DatapathType: "netdev",
 		RSTP:         true,
@@ -47,7 +47,7 @@ func bridge(ports ...plan.Port) *plan.OVS {
 		ExternalIDs:  map[string]string{plan.OwnerKey: fabric},
 		MTU:          1450,
 		Ports:        append([]plan.Port{}, ports...),
-	}
+	}}
 }
 
 func observe(t *testing.T, s *ovsdbtest.Switch, q plan.Query) plan.Observation {

@@ -35,15 +35,37 @@ func newSnapshot(root vswitch.OpenvSwitch, bridges []vswitch.Bridge, ports []vsw
 	return s
 }
 
-// bridge returns the bridge that is called plan.BridgeName, whosever it is,
-// or nil.
-func (s *snapshot) bridge() *vswitch.Bridge {
+// trunk returns the bridge that is called plan.BridgeName, whosever it is, or
+// nil.
+func (s *snapshot) trunk() *vswitch.Bridge { return s.bridge(plan.BridgeName) }
+
+// bridge returns the bridge of a name, whosever it is, or nil.
+func (s *snapshot) bridge(name string) *vswitch.Bridge {
+	i := slices.IndexFunc(s.bridges, func(b vswitch.Bridge) bool { return b.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &s.bridges[i]
+}
+
+// own returns the bridges that are the fabric's, the trunk first and then the
+// access bridges, sorted by name.
+func (s *snapshot) own(fabric string) []*vswitch.Bridge {
+	var own []*vswitch.Bridge
+	if trunk := s.trunk(); trunk != nil && s.mine(trunk, fabric) {
+		own = append(own, trunk)
+	}
 	for i := range s.bridges {
-		if s.bridges[i].Name == plan.BridgeName {
-			return &s.bridges[i]
+		if isAccess(&s.bridges[i], fabric) {
+			own = append(own, &s.bridges[i])
 		}
 	}
-	return nil
+	return own
+}
+
+// isAccess says whether a bridge is an access bridge of the fabric.
+func isAccess(b *vswitch.Bridge, fabric string) bool {
+	return b.Name != plan.BridgeName && b.ExternalIDs[plan.OwnerKey] == fabric && b.ExternalIDs[plan.NetworkKey] != ""
 }
 
 // portsOf returns the ports of a bridge, sorted by name.
@@ -90,9 +112,9 @@ func (s *snapshot) single(p vswitch.Port) *vswitch.Interface {
 	return &interfaces[0]
 }
 
-// mine says whether a bridge is the fabric's, or may be adopted.
+// mine says whether a bridge is the fabric's, or may be adopted as its trunk.
 func (s *snapshot) mine(b *vswitch.Bridge, fabric string) bool {
-	return b.ExternalIDs[plan.OwnerKey] == fabric || s.adoptable(b, s.members)
+	return b.ExternalIDs[plan.OwnerKey] == fabric || b.Name == plan.BridgeName && s.adoptable(b, s.members)
 }
 
 // adoptable says whether somebody made a bridge by hand for what the fabric

@@ -102,32 +102,33 @@ func notRunning(inKernel bool, lacks []plan.Obstacle) plan.Obstacle {
 	return o
 }
 
-// devices returns the network device in the way of a bridge that is not
-// there yet. What the fabric's bridge has left is none: the bridge takes it.
-func devices(fabric string) ([]plan.Obstacle, error) {
-	link, err := device()
-	if err != nil || link == nil || isLeftover(link, fabric) {
-		return nil, err
+// devices returns the network devices in the way of bridges that are not there
+// yet. What a bridge of the fabric has left is none: the bridge takes it.
+func devices(have *snapshot, q plan.Query) ([]plan.Obstacle, error) {
+	var found []plan.Obstacle
+	for _, name := range bridgeNames(q) {
+		if have.bridge(name) != nil {
+			continue
+		}
+		link, err := netlink.LinkByName(name)
+		if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("asking for the network device %s: %w", name, err)
+		}
+		if isLeftover(link, q.Fabric) {
+			continue
+		}
+		found = append(found, plan.Obstacle{
+			What: fmt.Sprintf("network device %s exists and is not a bridge of Open vSwitch", name),
+			Cure: "give it another name where the host's network is configured",
+		})
 	}
-	return []plan.Obstacle{{
-		What: fmt.Sprintf("network device %s exists and is not a bridge of Open vSwitch", plan.BridgeName),
-		Cure: "give it another name where the host's network is configured",
-	}}, nil
+	return found, nil
 }
 
-// device returns the network device of the bridge's name, nil if there is none.
-func device() (netlink.Link, error) {
-	link, err := netlink.LinkByName(plan.BridgeName)
-	if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("asking for the network device %s: %w", plan.BridgeName, err)
-	}
-	return link, nil
-}
-
-// isLeftover tells whether a device is what the fabric's bridge has left. It
+// isLeftover tells whether a device is what a bridge of the fabric has left. It
 // outlives the bridge on the userspace datapath: an ovs-vswitchd that is
 // stopped leaves devices as they are, and one that starts knows nothing of a
 // bridge that has gone from the database meanwhile.
@@ -135,17 +136,21 @@ func isLeftover(link netlink.Link, fabric string) bool {
 	return link.Type() == "tuntap" && plan.IsBridgeMAC(fabric, link.Attrs().HardwareAddr)
 }
 
-// removeLeftover takes that device away, unless it goes by itself, once there is no bridge of its name.
-func removeLeftover(have *snapshot, fabric string) error {
-	if have.bridge() != nil {
-		return nil
+// removeLeftovers takes those devices away that have no bridge of their name,
+// unless they go by themselves.
+func removeLeftovers(have *snapshot, fabric string) error {
+	links, err := netlink.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // a link that came meanwhile is none that was left
+		return fmt.Errorf("listing network devices: %w", err)
 	}
-	link, err := device()
-	if err != nil || link == nil || !isLeftover(link, fabric) {
-		return err
-	}
-	if err := netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) { // ovs-vswitchd may have got to it
-		return fmt.Errorf("take away the network device %s that ovs-vswitchd has left: %w", plan.BridgeName, err)
+	for _, link := range links {
+		name := link.Attrs().Name
+		if have.bridge(name) != nil || !isLeftover(link, fabric) {
+			continue
+		}
+		if err := netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) { // ovs-vswitchd may have got to it
+			return fmt.Errorf("take away the network device %s that ovs-vswitchd has left: %w", name, err)
+		}
 	}
 	return nil
 }

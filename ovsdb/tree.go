@@ -15,7 +15,7 @@ import (
 // old, they follow each change of a role, a state or the root at once
 // (run_status_update in vswitchd/bridge.c).
 func tree(have *snapshot, fabric string) (wire.TreeStatus, error) {
-	bridge := have.bridge()
+	bridge := have.trunk()
 	if bridge == nil || bridge.ExternalIDs[plan.OwnerKey] != fabric {
 		return wire.TreeStatus{}, nil
 	}
@@ -58,7 +58,7 @@ func treeAt(have *snapshot, bridge *vswitch.Bridge, fabric string) (wire.TreeSta
 // handMadeRoot is the protocol of the tree whose root the bridge is, where it
 // was made by hand and is to be adopted; else "".
 func handMadeRoot(have *snapshot, q plan.Query) (string, error) {
-	bridge := have.bridge()
+	bridge := have.trunk()
 	if !q.Adopt || bridge == nil || !have.adoptable(bridge, q.Members) {
 		return "", nil
 	}
@@ -72,7 +72,7 @@ func handMadeRoot(have *snapshot, q plan.Query) (string, error) {
 func treePort(have *snapshot, p vswitch.Port, protocol, fabric string) wire.TreePort {
 	port := wire.TreePort{Name: p.Name}
 	if p.ExternalIDs[plan.OwnerKey] == fabric {
-		port.Peer = p.ExternalIDs[plan.PeerKey]
+		port.Peer, port.Network = p.ExternalIDs[plan.PeerKey], p.ExternalIDs[plan.NetworkKey]
 	}
 	switch protocol {
 	case "rstp":

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/ovsfabric/fabric/topology"
 )
@@ -36,11 +35,14 @@ func (s *OVS) named(observed *OVS) *OVS {
 		}
 	}
 	s.number(kept)
-	slices.SortFunc(s.Ports, func(a, b Port) int { return strings.Compare(a.Name, b.Name) })
+	sortPorts(s.Ports)
 	return s
 }
 
-const stpNumberKey = "stp-port-num"
+const (
+	stpNumberKey  = "stp-port-num"
+	rstpNumberKey = "rstp-port-num"
+)
 
 // stpNumber is the number of an observed port in STP, "" for none.
 func (p Port) stpNumber() string {
@@ -77,6 +79,11 @@ func (s *OVS) number(kept map[int]string) {
 		}
 		taken[strconv.Itoa(next)] = true
 		s.Ports[i] = p.with(stpNumberKey, strconv.Itoa(next))
+	}
+	for i, p := range s.Patches {
+		if taken[p.OtherConfig[stpNumberKey]] {
+			s.Patches[i] = p.with(stpNumberKey, s.lastFree(stpNumberKey))
+		}
 	}
 }
 

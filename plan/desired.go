@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -52,7 +51,13 @@ func bridgeMAC(fabric string, id int) [6]byte {
 // IsBridgeMAC tells whether an address is of a bridge of the named fabric.
 func IsBridgeMAC(fabric string, mac net.HardwareAddr) bool {
 	own := bridgeMAC(fabric, 0)
-	return len(mac) == len(own) && bytes.Equal(mac[:4], own[:4])
+	if len(mac) != len(own) {
+		return false
+	}
+	if mac[1] == accessMark {
+		return mac[0] == own[0] && mac[2] == own[2]
+	}
+	return bytes.Equal(mac[:4], own[:4])
 }
 
 // dockerMAC is the address of the Linux bridge. It is set because a bridge
@@ -63,19 +68,12 @@ func dockerMAC(gateway netip.Addr) string {
 	return net.HardwareAddr{0x02, 0x42, a[0], a[1], a[2], a[3]}.String()
 }
 
-// portName is the name of the tunnel port to a peer, at most 15 bytes as
-// Linux has it for interfaces. It contains the type, so that a port of
-// another type can stand beside it.
+// portName is the name of the tunnel port to a peer. It contains the type, so
+// that a port of another type can stand beside it.
 func portName(t topology.TunnelType, peer string) string {
-	prefix := map[topology.TunnelType]string{
+	return deviceName(map[topology.TunnelType]string{
 		topology.VXLAN: "vx-", topology.GRE: "gre-", topology.Geneve: "gnv-",
-	}[t]
-	const maxLen = 15
-	if len(prefix)+len(peer) <= maxLen {
-		return prefix + peer
-	}
-	sum := sha256.Sum256([]byte(peer))
-	return prefix + peer[:maxLen-len(prefix)-6] + hex.EncodeToString(sum[:3])
+	}[t], peer)
 }
 
 // portNumbers gives every neighbour a port number of its own, near its ID
@@ -204,7 +202,7 @@ func (n *network) ovs(host, datapath string, mtu int) *OVS {
 	hw := n.mac(host)
 	mac := macString(hw)
 	priority := strconv.Itoa(int(n.priority(host)))
-	s := &OVS{
+	s := &OVS{Bridge: Bridge{
 		Name:         BridgeName,
 		DatapathType: datapath,
 		STP:          t.Tree.Protocol == topology.STP,
@@ -212,7 +210,7 @@ func (n *network) ovs(host, datapath string, mtu int) *OVS {
 		OtherConfig:  map[string]string{"hwaddr": mac},
 		ExternalIDs:  map[string]string{OwnerKey: t.Name},
 		MTU:          mtu,
-	}
+	}}
 	if s.RSTP {
 		s.OtherConfig["rstp-address"] = mac
 		s.OtherConfig["rstp-priority"] = priority
@@ -225,6 +223,7 @@ func (n *network) ovs(host, datapath string, mtu int) *OVS {
 		s.Ports = append(s.Ports, n.port(host, other(l, host), l.Cost))
 	}
 	sortPorts(s.Ports)
+	s.join(t.Name, DefaultNetwork, n.entries[host].ID, untagged)
 	return s
 }
 
@@ -268,7 +267,7 @@ func (n *network) linuxBridge(host string, mtu int) *Links {
 		MAC:     dockerMAC(gateway),
 		MTU:     mtu,
 		Address: netip.PrefixFrom(gateway, n.topology.Network.Bits()),
-		Member:  BridgeName,
+		Member:  AccessName(DefaultNetwork),
 		Up:      true,
 	}
 }

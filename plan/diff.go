@@ -135,6 +135,14 @@ func (s HostState) objects() []object {
 }
 
 func (s *OVS) objects() []object {
+	all := s.Bridge.objects()
+	for _, b := range s.Access {
+		all = append(all, b.objects()...)
+	}
+	return all
+}
+
+func (s *Bridge) objects() []object {
 	bridge := newObject("bridge " + s.Name)
 	bridge.set("datapath", s.DatapathType)
 	switch {
@@ -151,10 +159,13 @@ func (s *OVS) objects() []object {
 	bridge.setAll("", s.OtherConfig)
 	bridge.setAll("", s.ExternalIDs)
 	all := []object{bridge}
-	for _, p := range s.Ports {
-		attrs := 1 + len(p.OtherConfig) + len(p.ExternalIDs) + len(p.Options) + len(p.BFD)
+	for _, p := range slices.Concat(s.Ports, s.Patches) {
+		attrs := 2 + len(p.OtherConfig) + len(p.ExternalIDs) + len(p.Options) + len(p.BFD)
 		port := object{printable.Line("port " + p.Name), make(map[string]string, attrs)} // a large fabric has many
 		port.set("type", p.Type)
+		if p.Tag != nil {
+			port.set("tag", strconv.Itoa(*p.Tag))
+		}
 		port.setAll("", p.OtherConfig)
 		port.setAll("", p.ExternalIDs)
 		port.setAll("", p.Options)

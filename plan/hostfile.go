@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -75,8 +76,8 @@ func (f HostFile) problems() []error {
 	if !l.Address.IsValid() || !l.Address.Addr().Is4() {
 		problem("links.address: %s is not an IPv4 address with its network's length", l.Address)
 	}
-	if l.Member != BridgeName {
-		problem("links.member: %q is not %s", l.Member, BridgeName)
+	if members := Members(); !slices.Contains(members, l.Member) {
+		problem("links.member: %q is not %s", l.Member, strings.Join(members, " or "))
 	}
 	if !l.Up {
 		problem("links.up: false")

@@ -28,6 +28,7 @@ type Move struct {
 	Pairs    int      `json:"pairs"`     // of hosts that stay, whose path the move changes
 	OutageMS int      `json:"outage_ms"` // at most, expected
 	Why      string   `json:"why"`
+	Joins    bool     `json:"joins,omitempty"` // the tree stays: the host's containers are joined to it by another bridge
 }
 
 const inSteps = ", in steps"
@@ -276,9 +277,9 @@ func (m *motion) between(h *Host) {
 	if h.Removed {
 		return
 	}
-	from := h.From.OVS
-	if from == nil {
-		from = m.newcomer(h.Desired.OVS)
+	from := m.newcomer(h.Desired.OVS)
+	if h.From.OVS != nil {
+		from = h.From.OVS.joined(h.Desired.OVS)
 	}
 	wanted := make(map[string]bool)
 	for _, p := range h.Desired.OVS.Ports {
@@ -347,7 +348,7 @@ func (m *motion) between(h *Host) {
 	last.OVS = nil
 	for _, ovs := range states {
 		state := first
-		ovs.MTU = first.OVS.MTU
+		ovs.setMTU(first.OVS.MTU)
 		state.OVS = ovs
 		h.Between = append(h.Between, state)
 	}
@@ -387,7 +388,7 @@ func sortPorts(ports []Port) {
 func (s *OVS) clone() *OVS {
 	c := *s
 	c.OtherConfig = maps.Clone(s.OtherConfig)
-	c.Ports = slices.Clone(s.Ports)
+	c.Ports, c.Patches, c.Access = slices.Clone(s.Ports), slices.Clone(s.Patches), slices.Clone(s.Access)
 	return &c
 }
 
@@ -402,8 +403,13 @@ func (p Port) standby(held bool) Port {
 func (p Port) held() Port { return p.with(holdKey, "false") }
 
 func (p Port) with(key, value string) Port {
-	p.OtherConfig = maps.Clone(p.OtherConfig)
-	p.OtherConfig[key] = value
+	config := map[string]string{key: value}
+	for other, has := range p.OtherConfig {
+		if other != key {
+			config[other] = has
+		}
+	}
+	p.OtherConfig = config
 	return p
 }
 
@@ -473,7 +479,11 @@ func (p *Plan) Apart() {
 	for i := range p.Hosts {
 		p.Hosts[i].Between = nil
 	}
+	p.joins = false
 	for i := range p.Moves {
+		if m := &p.Moves[i]; m.Joins && p.Protocol == string(topology.STP) {
+			m.OutageMS = 2 * forwardDelay // the patch port listens and learns while it is needed
+		}
 		p.Moves[i].OutageMS = max(p.Moves[i].OutageMS, aloneOutage)
 		p.Moves[i].Why = strings.TrimSuffix(p.Moves[i].Why, inSteps)
 	}
@@ -489,12 +499,16 @@ func (p *Plan) Joining() []Tunnel {
 	if p.Begins() {
 		return nil
 	}
+	first := 0
+	if p.joins {
+		first = 1
+	}
 	var ends []Tunnel
 	for _, h := range p.Hosts {
-		if len(h.Between) == 0 {
+		if len(h.Between) <= first {
 			continue
 		}
-		for _, port := range h.Between[0].OVS.Ports {
+		for _, port := range h.Between[first].OVS.Ports {
 			if port.OtherConfig["rstp-path-cost"] == strconv.Itoa(standbyCost) {
 				ends = append(ends, Tunnel{h.Name, port.Name})
 			}

@@ -29,6 +29,7 @@ type Plan struct {
 	Protocol string           `json:"protocol"`
 	bfd      int              // milliseconds between its packets
 	begins   bool             // Between has the steps in which a fabric begins
+	joins    bool             // Between begins with the step in which access bridges get to stand
 	Tree     *topology.Tree   `json:"tree"`
 	Checked  topology.Checked `json:"checked"` // what a loss makes of the tree
 	MTU      MTU              `json:"mtu"`
@@ -91,7 +92,7 @@ func New(in Input) (*Plan, error) {
 		Tree: n.tree, Checked: n.checked, MTU: mtu, Warnings: slices.Clone(n.graph.Warnings),
 	}
 	spare := sparePort(t, in.Observed)
-	shared := templates.Boot(templates.BootParams{Switch: BridgeName})
+	shared := templates.Boot(templates.BootParams{Switches: []string{AccessName(DefaultNetwork)}})
 	p.Hosts = make([]Host, 0, len(t.Hosts))
 	for _, h := range t.Hosts {
 		o, observed := in.Observed[h.Name]
@@ -153,6 +154,7 @@ func New(in Input) (*Plan, error) {
 		return p, nil // hosts that do not answer cannot go along in steps
 	}
 	p.plannedMoves()
+	p.accessFirst()
 	return p, nil
 }
 
@@ -204,8 +206,8 @@ func (h *Host) compare(o Observation) {
 	}
 	if h.Desired == (HostState{}) && len(o.Facts.ForeignPorts) > 0 {
 		h.Obstacles = append(h.Obstacles, Obstacle{
-			What:   fmt.Sprintf("somebody else's ports are on %s: %s", BridgeName, strings.Join(o.Facts.ForeignPorts, ", ")),
-			Cure:   "move them to a bridge of their own, or ovs-vsctl del-port " + BridgeName + " PORT",
+			What:   fmt.Sprintf("somebody else's ports are on the fabric's bridges: %s", strings.Join(o.Facts.ForeignPorts, ", ")),
+			Cure:   "move them to a bridge of their own, or ovs-vsctl del-port BRIDGE PORT",
 			Always: true,
 		})
 	}
@@ -270,15 +272,26 @@ func Queries(t *topology.Topology, graph *topology.Graph) func(host string) Quer
 		members = append(members, h.Address)
 	}
 	peers := make(map[string][]netip.Addr, len(t.Hosts))
+	ports := make(map[string][]string, len(t.Hosts))
+	add := func(host, peer string) {
+		peers[host] = append(peers[host], addresses[peer])
+		ports[host] = append(ports[host], portName(t.Tunnel.Type, peer))
+	}
 	for _, l := range graph.Links {
-		peers[l.A] = append(peers[l.A], addresses[l.B])
-		peers[l.B] = append(peers[l.B], addresses[l.A])
+		add(l.A, l.B)
+		add(l.B, l.A)
 	}
 	return func(host string) Query {
-		return Query{
+		q := Query{
 			Fabric: t.Name, DockerBridge: t.Docker.Bridge, Network: t.Network,
 			Tunnel: string(t.Tunnel.Type), TunnelPort: t.Tunnel.Port, Peers: peers[host], Members: members,
+			Bridges: []string{BridgeName}, Ports: ports[host],
 		}
+		if _, in := addresses[host]; in {
+			q.Bridges = append(q.Bridges, AccessName(DefaultNetwork))
+			q.Ports = append(slices.Clone(q.Ports), trunkPatch(DefaultNetwork), accessPatch(DefaultNetwork))
+		}
+		return q
 	}
 }
 

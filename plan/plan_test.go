@@ -65,7 +65,8 @@ func makePlan(t testing.TB, in plan.Input) *plan.Plan {
 
 func TestTheBridgeOfAHost(t *testing.T) {
 	p := makePlan(t, input(t, threeHosts))
-	want := &plan.OVS{
+	untagged := 0
+	want := &plan.OVS{Bridge: plan.Bridge{
 		Name: "br0", DatapathType: "system", RSTP: true, MTU: 1450,
 		OtherConfig: map[string]string{
 			"hwaddr": "02:fa:2a:97:00:02", "rstp-address": "02:fa:2a:97:00:02", "rstp-priority": "8192", "rstp-max-age": "6",
@@ -87,7 +88,26 @@ func TestTheBridgeOfAHost(t *testing.T) {
 				BFD:         map[string]string{"enable": "true", "min_rx": "100", "min_tx": "100"},
 			},
 		},
-	}
+		Patches: []plan.Port{{
+			Name: "patch-default", Type: "patch", Tag: &untagged,
+			OtherConfig: map[string]string{"rstp-port-num": "4095", "rstp-port-admin-edge": "true"},
+			ExternalIDs: map[string]string{"fabric": "demo", "fabric-network": "default"},
+			Options:     map[string]string{"peer": "trunk-default"},
+			BFD:         map[string]string{},
+		}},
+	}, Access: []plan.Bridge{{
+		Name: "fab-default", DatapathType: "system", MTU: 1450,
+		OtherConfig: map[string]string{"hwaddr": "02:fb:2a:37:00:02"},
+		ExternalIDs: map[string]string{"fabric": "demo", "fabric-network": "default"},
+		Ports:       []plan.Port{},
+		Patches: []plan.Port{{
+			Name: "trunk-default", Type: "patch",
+			OtherConfig: map[string]string{},
+			ExternalIDs: map[string]string{"fabric": "demo", "fabric-network": "default"},
+			Options:     map[string]string{"peer": "patch-default"},
+			BFD:         map[string]string{},
+		}},
+	}}}
 	if diff := cmp.Diff(want, p.Hosts[1].Desired.OVS); diff != "" {
 		t.Error(diff)
 	}

@@ -111,7 +111,7 @@ func TestTwoPlansTellWhatDiffersOnEachHost(t *testing.T) {
 		return []plan.Attr{{Name: name, Before: before, After: after}}
 	}
 	want := []plan.Difference{
-		{Host: "h2", Changes: []plan.Change{{Op: plan.Modify, Object: "link docker0", Attrs: attr("member", "br0", "")}}},
+		{Host: "h2", Changes: []plan.Change{{Op: plan.Modify, Object: "link docker0", Attrs: attr("member", "fab-default", "")}}},
 		{Host: "h3", Wanted: true, Changes: []plan.Change{{Op: plan.Add, Object: "program fabric", Attrs: attr("build", "", "0123456789ab")}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

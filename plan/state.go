@@ -9,7 +9,7 @@ import (
 	"github.com/ovsfabric/fabric/templates"
 )
 
-// BridgeName is the Open vSwitch bridge that carries the tunnels.
+// BridgeName is the Open vSwitch bridge that carries the tunnels: the trunk.
 const BridgeName = "br0"
 
 // HostState is the part of one host that the fabric owns. It serves as what
@@ -22,29 +22,38 @@ type HostState struct {
 	Docker *Docker `json:"docker,omitempty"`
 }
 
-// OVS is the fabric's Open vSwitch bridge, in the terms of the Open_vSwitch
+// OVS is the fabric's part of Open vSwitch: the trunk, which has the tunnels
+// and the tree, and a bridge for each network.
+type OVS struct {
+	Bridge
+	Access []Bridge `json:"access,omitempty"` // sorted by name
+}
+
+// Bridge is a bridge of Open vSwitch, in the terms of the Open_vSwitch
 // database (ovs-vswitchd.conf.db(5)). The maps hold only the keys named in
 // the Owned lists; any other key in the database is somebody else's.
-type OVS struct {
+type Bridge struct {
 	Name         string            `json:"name"`
 	DatapathType string            `json:"datapath_type"` // "system" or "netdev"
 	STP          bool              `json:"stp_enable"`
 	RSTP         bool              `json:"rstp_enable"`
 	OtherConfig  map[string]string `json:"other_config"`
 	ExternalIDs  map[string]string `json:"external_ids"`
-	MTU          int               `json:"mtu_request"` // of the bridge's internal port, bytes
-	Ports        []Port            `json:"ports"`       // the fabric's own, sorted by name
+	MTU          int               `json:"mtu_request"`       // of the bridge's internal port, bytes
+	Ports        []Port            `json:"ports"`             // the fabric's own tunnels, sorted by name
+	Patches      []Port            `json:"patches,omitempty"` // the fabric's own patch ports, sorted by name
 }
 
-// Port is a tunnel port of the bridge with its one interface of the same
-// name.
+// Port is a tunnel or patch port of a bridge with its one interface of the
+// same name.
 type Port struct {
 	Name        string            `json:"name"`
-	Type        string            `json:"type"`         // Interface.type: "vxlan", "gre" or "geneve"
-	OtherConfig map[string]string `json:"other_config"` // Port.other_config
-	ExternalIDs map[string]string `json:"external_ids"` // Port.external_ids
-	Options     map[string]string `json:"options"`      // Interface.options
-	BFD         map[string]string `json:"bfd"`          // Interface.bfd
+	Type        string            `json:"type"`          // Interface.type: "vxlan", "gre", "geneve" or "patch"
+	Tag         *int              `json:"tag,omitempty"` // Port.tag: the VLAN of an access port; nil: a port for all VLANs
+	OtherConfig map[string]string `json:"other_config"`  // Port.other_config
+	ExternalIDs map[string]string `json:"external_ids"`  // Port.external_ids
+	Options     map[string]string `json:"options"`       // Interface.options
+	BFD         map[string]string `json:"bfd"`           // Interface.bfd
 	// Number is what Open vSwitch numbered a port in its STP that nobody did,
 	// where it was made by hand; 0 elsewhere.
 	Number int `json:"number,omitempty"`
@@ -52,8 +61,9 @@ type Port struct {
 
 // Keys of external_ids that mark a row as the fabric's.
 const (
-	OwnerKey = "fabric"      // Bridge and Port: the fabric's name
-	PeerKey  = "fabric-peer" // Port: the host at the tunnel's other end
+	OwnerKey   = "fabric"         // Bridge and Port: the fabric's name
+	PeerKey    = "fabric-peer"    // Port: the host at the tunnel's other end
+	NetworkKey = "fabric-network" // access Bridge and its patch ports: the network's name
 )
 
 // The keys that the fabric owns in each map column of its rows. An owned
@@ -62,12 +72,13 @@ var (
 	OwnedBridgeOtherConfig = []string{
 		"hwaddr", "rstp-address", "rstp-max-age", "rstp-priority", "stp-priority", "stp-system-id",
 	}
-	OwnedBridgeExternalIDs = []string{OwnerKey}
+	OwnedBridgeExternalIDs = []string{OwnerKey, NetworkKey}
 	OwnedPortOtherConfig   = []string{
-		holdKey, "rstp-path-cost", "rstp-port-num", "stp-path-cost", "stp-port-num",
+		edgeKey, holdKey, "rstp-path-cost", "rstp-port-num", "stp-path-cost", "stp-port-num",
 	}
-	OwnedPortExternalIDs = []string{OwnerKey, PeerKey}
-	// Options and BFD of a tunnel interface are the fabric's as a whole.
+	OwnedPortExternalIDs = []string{OwnerKey, PeerKey, NetworkKey}
+	// Options and BFD of an interface are the fabric's as a whole, and so is the
+	// tag of a port.
 )
 
 // Links is the Linux bridge that containers are on.
@@ -77,7 +88,7 @@ type Links struct {
 	MAC     string       `json:"mac"`     // colon-separated, lower case
 	MTU     int          `json:"mtu"`     // bytes
 	Address netip.Prefix `json:"address"` // the host's address in the fabric; zero for none
-	Member  string       `json:"member"`  // the Open vSwitch bridge's internal port, or ""
+	Member  string       `json:"member"`  // the internal port of an Open vSwitch bridge, one of Members, or ""
 	Up      bool         `json:"up"`      // the bridge and the member are up
 }
 
@@ -124,6 +135,10 @@ type Query struct {
 	Tunnel       string       `json:"tunnel"`      // Port.Type of the tunnels
 	TunnelPort   uint16       `json:"tunnel_port"` // UDP; 0 for GRE
 	Members      []netip.Addr `json:"members"`     // underlay addresses of all hosts of the fabric
+	// What the fabric is to have in Open vSwitch: whoever else has one of these
+	// names is in the way.
+	Bridges []string `json:"bridges,omitempty"`
+	Ports   []string `json:"ports,omitempty"`
 	// Adopt takes what somebody made by hand for the same purpose as the
 	// fabric's state, and lets an apply change it in place.
 	Adopt bool `json:"adopt,omitempty"`
@@ -145,7 +160,7 @@ type Facts struct {
 	OVSVersion    string      `json:"ovs_version"`
 	DatapathTypes []string    `json:"datapath_types"`          // what ovs-vswitchd supports here
 	KernelLacks   []Obstacle  `json:"kernel_lacks,omitempty"`  // what keeps the kernel's datapath from carrying the tunnels
-	ForeignPorts  []string    `json:"foreign_ports,omitempty"` // on the fabric's bridge, but not the fabric's
+	ForeignPorts  []string    `json:"foreign_ports,omitempty"` // on the fabric's bridges, but not the fabric's, as "BRIDGE PORT"
 	NetdevBridges []string    `json:"netdev_bridges"`          // bridges other than the fabric's on the userspace datapath
 	LiveRestore   bool        `json:"live_restore"`
 	SwarmPort     uint16      `json:"swarm_port,omitempty"`   // UDP, of the swarm's overlay networks; 0 where dockerd is in no swarm

@@ -27,8 +27,8 @@ type File struct {
 
 // BootParams is what differs from one host's boot files to another's.
 type BootParams struct {
-	HostFile []byte // the content of HostFile, JSON
-	Switch   string // the Open vSwitch bridge whose link comes and goes
+	HostFile []byte   // the content of HostFile, JSON
+	Switches []string // the bridges of Open vSwitch whose links come and go
 }
 
 //go:embed boot
@@ -49,7 +49,10 @@ var bootFiles = []struct{ path, template string }{
 // Boot returns the files that make a host come back into its fabric, sorted
 // by path.
 func Boot(p BootParams) []File {
-	values := struct{ Program, Switch string }{Program, p.Switch}
+	values := struct {
+		Program  string
+		Switches []string
+	}{Program, p.Switches}
 	files := make([]File, 0, len(bootFiles))
 	for _, f := range bootFiles {
 		content := string(p.HostFile)

@@ -14,7 +14,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestTheFilesAreThoseOfTheGoldenFile(t *testing.T) {
 	var b strings.Builder
-	for _, f := range Boot(BootParams{HostFile: []byte("{\"version\": 1}\n"), Switch: "br0"}) {
+	for _, f := range Boot(BootParams{HostFile: []byte("{\"version\": 1}\n"), Switches: []string{"fab-default"}}) {
 		b.WriteString("== " + f.Path + "\n" + f.Content)
 	}
 	for _, unit := range []string{WatchUnit, RecoverUnit} {
@@ -37,7 +37,7 @@ func TestTheFilesAreThoseOfTheGoldenFile(t *testing.T) {
 }
 
 func TestEveryFileIsMarkedButJSON(t *testing.T) {
-	for _, f := range append(Boot(BootParams{Switch: "br0"}), Guard(WatchUnit), Guard(RecoverUnit)) {
+	for _, f := range append(Boot(BootParams{Switches: []string{"fab-default"}}), Guard(WatchUnit), Guard(RecoverUnit)) {
 		if f.Path != HostFile && !strings.HasPrefix(f.Content, Marker+"\n") {
 			t.Errorf("%s does not begin with %q", f.Path, Marker)
 		}

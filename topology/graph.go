@@ -167,14 +167,14 @@ func (b *builder) autoSited() (Strategy, string) {
 	case siteless != "":
 		return Auto, fmt.Sprintf("; the sites do not count, since %s has none", siteless)
 	case !b.sitesSuffice():
-		return Auto, fmt.Sprintf("; the sites do not count, since a hub of theirs would have more ports than the %d of %s", b.Tree.Protocol.MaxPorts(), b.Tree.Protocol)
+		return Auto, fmt.Sprintf("; the sites do not count, since a hub of theirs would have more tunnels than the %d of %s", b.Tree.Protocol.MaxTunnels(), b.Tree.Protocol)
 	}
 	return Sites, fmt.Sprintf("the hosts are in %d sites: a hub in each, and two tunnels to each neighbour", len(named))
 }
 
 // sitesSuffice tells whether no hub of a site would have more tunnels than its bridge can number.
 func (b *builder) sitesSuffice() bool {
-	most := b.Tree.Protocol.MaxPorts()
+	most := b.Tree.Protocol.MaxTunnels()
 	if len(b.Hosts)-1 <= most {
 		return true
 	}
@@ -198,11 +198,11 @@ func (b *builder) autoFlat() (Strategy, string) {
 		return Mesh, fmt.Sprintf("with %d hosts a tunnel between any two is the least that survives the loss of a host", n)
 	case n <= maxPath:
 		return Ring, fmt.Sprintf("a ring of %d hosts has the fewest tunnels that survive the loss of any one, and no path over %d bridges", n, maxPath)
-	case n-1 <= b.Tree.Protocol.MaxPorts():
+	case n-1 <= b.Tree.Protocol.MaxTunnels():
 		return Hub, fmt.Sprintf("a ring of %d hosts would have paths over more than %d bridges; with two hubs none has more than 4, whichever one fails", n, maxPath)
 	}
-	tooMany := fmt.Sprintf("%d hosts are too many for the %d ports that a hub can have with %s", n, b.Tree.Protocol.MaxPorts(), b.Tree.Protocol)
-	if b.GraphSpec.Degree == 0 && tierGroups(n)+1 <= b.Tree.Protocol.MaxPorts() {
+	tooMany := fmt.Sprintf("%d hosts are too many for the %d tunnels that a hub can have with %s", n, b.Tree.Protocol.MaxTunnels(), b.Tree.Protocol)
+	if b.GraphSpec.Degree == 0 && tierGroups(n)+1 <= b.Tree.Protocol.MaxTunnels() {
 		return Tiers, fmt.Sprintf("%s, so each group of about %d has two hubs of its own", tooMany, tierSize)
 	}
 	return Sparse, tooMany
@@ -210,9 +210,9 @@ func (b *builder) autoFlat() (Strategy, string) {
 
 // portsSuffice looks before a mesh or a hub is laid that no bridge could number the ports of.
 func (b *builder) portsSuffice() bool {
-	most := b.Tree.Protocol.MaxPorts()
+	most := b.Tree.Protocol.MaxTunnels()
 	if (b.strategy == Mesh || b.strategy == Hub) && len(b.Hosts)-1 > most {
-		b.find("graph.strategy", fmt.Sprintf("strategy %s gives a host %d tunnels, and %s numbers %d ports at most", b.strategy, len(b.Hosts)-1, b.Tree.Protocol, most),
+		b.find("graph.strategy", fmt.Sprintf("strategy %s gives a host %d tunnels, and %s has numbers for %d at most", b.strategy, len(b.Hosts)-1, b.Tree.Protocol, most),
 			"take strategy sparse or auto")
 		return false
 	}

@@ -41,11 +41,11 @@ func (b *builder) blame() string {
 }
 
 func (b *builder) checkPorts(w *wiring) {
-	most := b.Tree.Protocol.MaxPorts()
+	most := b.Tree.Protocol.MaxTunnels()
 	for i, links := range w.arcs {
 		if len(links) > most {
-			b.find(b.blame(), fmt.Sprintf("host %s would have %d tunnels, and %s numbers %d ports at most", b.Hosts[i].Name, len(links), b.Tree.Protocol, most),
-				"take fewer links, or protocol rstp, which numbers 4095")
+			b.find(b.blame(), fmt.Sprintf("host %s would have %d tunnels, and %s has numbers for %d at most", b.Hosts[i].Name, len(links), b.Tree.Protocol, most),
+				"take fewer links, or protocol rstp, which has numbers for 4094")
 		}
 	}
 }

@@ -206,7 +206,9 @@ func (r *reader) docker(v value) Docker {
 	case !device.MatchString(name) || name == "." || name == "..":
 		r.errorf(bridge, "%q is not a name for an interface: at most 15 letters, digits, and -_.", name)
 	case name == "br0":
-		r.errorf(bridge, "br0 is the Open vSwitch bridge, a member of this one")
+		r.errorf(bridge, "br0 is the Open vSwitch bridge of the tunnels")
+	case name == "fab-default":
+		r.errorf(bridge, "fab-default is an Open vSwitch bridge, a member of this one")
 	}
 	return Docker{Bridge: name}
 }

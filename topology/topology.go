@@ -33,6 +33,9 @@ func (p Protocol) MaxPorts() int {
 	return 4095
 }
 
+// MaxTunnels is how many tunnels a bridge can have: one port joins it to the containers' network.
+func (p Protocol) MaxTunnels() int { return p.MaxPorts() - 1 }
+
 // Datapath is where Open vSwitch switches packets.
 type Datapath string
 

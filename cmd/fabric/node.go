@@ -187,7 +187,7 @@ func newHost(fabric string, units *boot.Resource, guard *boot.Guard, log *slog.L
 	switchdb := ovsdb.New(ovsdb.Socket, fabric)
 	docker := dockercfg.New(dockercfg.DefaultPaths())
 	return hostSide{switchdb: switchdb, Host: &host.Host{
-		Resources: []host.Resource{switchdb, link.New(), units, docker},
+		Resources: []host.Resource{switchdb, &link.Resource{Moved: switchdb.Forget}, units, docker},
 		Docker:    docker,
 		Switch:    switchdb,
 		Guard:     guard,

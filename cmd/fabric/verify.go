@@ -204,9 +204,9 @@ func unsettled(failed []verify.Check, within time.Duration) error {
 // sends once a second until then.
 const meetingTime = 3 * time.Second
 
-// stand is what an apply of several steps waits for. After the first that is
-// new tunnels of the tree, which have to be up, and a root that took its identity,
-// which has to be known. Where a fabric begins, it is all tunnels: both ends
+// stand is what an apply of several steps waits for. Patch ports of access
+// bridges that are new have to forward, before anything uses them. Then new tunnels
+// of the tree have to be up, and a root that took its identity has to be known. Where a fabric begins, it is all tunnels: both ends
 // have to have heard of each other before BFD gets its intervals, and to be up
 // before the root gets its priority. But that is not waited for longer than meetingTime:
 // a tunnel that stays down is told of with its cause once the hosts are as planned.
@@ -216,18 +216,26 @@ func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Durati
 		meeting = append(meeting, verify.Tunnel(end))
 	}
 	beginning := map[int]verify.Footing{plan.HeardBefore: {Heard: meeting}, plan.UpBefore: {Up: meeting}}
-	var footing verify.Footing
+	var patched, footing verify.Footing
+	for _, end := range p.Patched() {
+		patched.Tunnels = append(patched.Tunnels, verify.Tunnel(end))
+	}
 	for _, end := range p.Joining() {
 		footing.Tunnels = append(footing.Tunnels, verify.Tunnel(end))
 	}
 	root, know := p.RootFirst()
 	footing.Root, footing.Know = wire.BridgeID{Priority: int(root.Priority), MAC: net.HardwareAddr(root.MAC[:]).String()}, know
+	footings := map[int]verify.Footing{1: footing}
+	if len(patched.Tunnels) > 0 {
+		footings = map[int]verify.Footing{1: patched, 2: footing}
+	}
 	return func(ctx context.Context, step int) error {
 		if p.Begins() {
 			_, err := verify.Stand(ctx, nodes(), beginning[step], patience.Stretch(ctx, meetingTime))
 			return err
 		}
-		if step > 1 {
+		footing, waits := footings[step]
+		if !waits {
 			return nil
 		}
 		lacking, err := verify.Stand(ctx, nodes(), footing, settle)

@@ -143,7 +143,7 @@ func (h *host) want(t *testing.T) *plan.Boot {
 	}
 	return &plan.Boot{
 		Program: id,
-		Files:   templates.Boot(templates.BootParams{HostFile: []byte(`{"fabric": "demo"}`), Switch: "br0"}),
+		Files:   templates.Boot(templates.BootParams{HostFile: []byte(`{"fabric": "demo"}`), Switches: []string{"br0"}}),
 	}
 }
 

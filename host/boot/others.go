@@ -19,7 +19,11 @@ func (r *Resource) alsoMadeBy(dockerBridge string) ([]string, error) {
 	if dockerBridge == "" {
 		return nil, nil
 	}
-	name := "(" + plan.BridgeName + "|" + regexp.QuoteMeta(dockerBridge) + ")"
+	names := []string{regexp.QuoteMeta(dockerBridge)}
+	for _, name := range plan.Members() {
+		names = append(names, regexp.QuoteMeta(name))
+	}
+	name := "(" + strings.Join(names, "|") + ")"
 	var found []string
 	for _, kind := range []struct{ files, line string }{
 		{"/etc/network/interfaces", `^\s*iface\s+` + name + `\s`},

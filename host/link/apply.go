@@ -24,7 +24,7 @@ import (
 // Without want.Links it lets go of the fabric's bridge: the member, the
 // addresses and the alias go, and so does the bridge if then nothing is left
 // on it.
-func (*Resource) Apply(ctx context.Context, want plan.HostState) error {
+func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
 	h, err := open(ctx)
 	if err != nil {
 		return err
@@ -33,40 +33,46 @@ func (*Resource) Apply(ctx context.Context, want plan.HostState) error {
 	if want.Links == nil {
 		return h.release()
 	}
-	return h.form(ctx, *want.Links)
+	moved, err := h.form(ctx, *want.Links)
+	if err == nil && moved && r.Moved != nil {
+		_ = r.Moved(ctx) // or it learns from the next frame of each
+	}
+	return err
 }
 
 // form brings about want. The bridge has its MAC and its address before the
-// switch joins: until then nobody in the fabric can see a wrong one.
-func (h rtnl) form(ctx context.Context, want plan.Links) error {
+// switch joins: until then nobody in the fabric can see a wrong one. It reports
+// whether another member of Open vSwitch's had to leave for the wanted one.
+func (h rtnl) form(ctx context.Context, want plan.Links) (moved bool, err error) {
 	mac, err := parseMAC(want.MAC)
 	if err != nil {
-		return err
+		return false, err
 	}
 	bridge, err := h.makeBridge(want.Name, mac)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := h.setMAC(bridge, mac); err != nil {
-		return err
+		return false, err
 	}
 	if err := h.setMTU(bridge, want.MTU); err != nil {
-		return err
+		return false, err
 	}
 	if err := h.setAddress(bridge, want.Owner, want.Address); err != nil {
-		return err
+		return false, err
 	}
 	// A bridge stays up when only its member is down: containers reach the
 	// host by it.
 	if err := h.setUp(bridge, want.Up || want.Member != ""); err != nil {
-		return err
+		return false, err
 	}
 	if want.Member == "" {
-		return h.detach(plan.BridgeName, bridge)
+		_, err := h.detach(bridge, "")
+		return false, err
 	}
 	member, err := h.await(ctx, want.Member)
 	if err != nil {
-		return err
+		return false, err
 	}
 	return h.attach(member, bridge, want.MTU, want.Up)
 }
@@ -300,29 +306,47 @@ func (h rtnl) await(ctx context.Context, name string) (netlink.Link, error) {
 	}
 }
 
-// attach makes member a port of the bridge.
-func (h rtnl) attach(member, bridge netlink.Link, mtu int, up bool) error {
+// attach makes member the one port of the bridge that is Open vSwitch's. All that
+// takes time is done before another one leaves for it: meanwhile nothing passes.
+// It reports whether one had to leave.
+func (h rtnl) attach(member, bridge netlink.Link, mtu int, up bool) (moved bool, err error) {
 	if err := h.setMTU(member, mtu); err != nil {
-		return err
+		return false, err
+	}
+	if err := h.setUp(member, up); err != nil {
+		return false, err
+	}
+	if moved, err = h.detach(bridge, member.Attrs().Name); err != nil {
+		return false, err
 	}
 	if member.Attrs().MasterIndex != bridge.Attrs().Index {
 		if err := h.LinkSetMaster(member, bridge); err != nil {
-			return fmt.Errorf("make %s a member of %s: %w", member.Attrs().Name, bridge.Attrs().Name, err)
+			return false, fmt.Errorf("make %s a member of %s: %w", member.Attrs().Name, bridge.Attrs().Name, err)
 		}
 	}
-	return h.setUp(member, up)
+	return moved, nil
 }
 
-// detach takes the link of that name out of the bridge if it is in it.
-func (h rtnl) detach(name string, bridge netlink.Link) error {
-	l, err := h.find(name)
-	if err != nil || l == nil || l.Attrs().MasterIndex != bridge.Attrs().Index {
-		return err
+// detach takes Open vSwitch's links out of the bridge, but for the one to keep.
+// One that has left is down: nothing of the host's own leaves by it.
+func (h rtnl) detach(bridge netlink.Link, keep string) (detached bool, err error) {
+	for _, name := range plan.Members() {
+		l, err := h.find(name)
+		if err != nil {
+			return detached, err
+		}
+		if name == keep || l == nil || l.Attrs().MasterIndex != bridge.Attrs().Index {
+			continue
+		}
+		if err := h.LinkSetNoMaster(l); err != nil {
+			return detached, fmt.Errorf("take %s out of %s: %w", name, bridge.Attrs().Name, err)
+		}
+		detached = true
+		if err := h.setUp(l, false); err != nil {
+			return detached, err
+		}
 	}
-	if err := h.LinkSetNoMaster(l); err != nil {
-		return fmt.Errorf("take %s out of %s: %w", name, bridge.Attrs().Name, err)
-	}
-	return nil
+	return detached, nil
 }
 
 // release lets go of every bridge that carries a fabric's mark. The alias
@@ -337,7 +361,7 @@ func (h rtnl) release() error {
 		if !marked || bridge.Type() != "bridge" {
 			continue
 		}
-		if err := h.detach(plan.BridgeName, bridge); err != nil {
+		if _, err := h.detach(bridge, ""); err != nil {
 			return err
 		}
 		list, err := h.addresses(bridge)
@@ -386,6 +410,10 @@ func (h rtnl) hasIPv6(l netlink.Link) (bool, error) {
 // switch.
 func hasMembers(bridge netlink.Link, links []netlink.Link) bool {
 	return slices.ContainsFunc(links, func(l netlink.Link) bool {
-		return l.Attrs().MasterIndex == bridge.Attrs().Index && l.Attrs().Name != plan.BridgeName
+		return l.Attrs().MasterIndex == bridge.Attrs().Index && !isMember(l.Attrs().Name)
 	})
 }
+
+// isMember tells the links of Open vSwitch that the fabric makes members of a
+// bridge.
+func isMember(name string) bool { return slices.Contains(plan.Members(), name) }

@@ -24,12 +24,12 @@ import (
 
 func TestApplyMakesTheBridge(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	want := demo()
 	check(t, nil)
 	apply(t, &want)
 	check(t, &want)
-	if mtu := get(t, plan.BridgeName).Attrs().MTU; mtu != want.MTU {
+	if mtu := get(t, member).Attrs().MTU; mtu != want.MTU {
 		t.Errorf("MTU of the member = %d, want %d", mtu, want.MTU)
 	}
 	o := observe(t, query())
@@ -40,7 +40,7 @@ func TestApplyMakesTheBridge(t *testing.T) {
 
 func TestApplyAgainTouchesNothing(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	want := demo()
 	apply(t, &want)
 
@@ -56,7 +56,7 @@ func TestApplyAgainTouchesNothing(t *testing.T) {
 	for l := range links {
 		if name := l.Attrs().Name; name == "last" {
 			break
-		} else if name == want.Name || name == plan.BridgeName {
+		} else if name == want.Name || name == member {
 			t.Errorf("%s was touched", name)
 		}
 	}
@@ -76,7 +76,10 @@ func TestApplyWaitsForTheSwitch(t *testing.T) {
 	h, err := open(t.Context())
 	must(t, err)
 	defer h.Close()
-	go func() { applied <- h.form(deadline(t), want) }()
+	go func() {
+		_, err := h.form(deadline(t), want)
+		applied <- err
+	}()
 	for len(addressesIfAny(t, want.Name)) == 0 {
 		select {
 		case err := <-applied:
@@ -85,7 +88,7 @@ func TestApplyWaitsForTheSwitch(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	must(t, <-applied)
 	check(t, &want)
 }
@@ -103,9 +106,9 @@ func TestApplyGivesUpWaitingForTheSwitch(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	want := demo()
-	err := New().Apply(ctx, plan.HostState{Links: &want})
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), plan.BridgeName) {
-		t.Errorf("error = %v, want the deadline, and %s named", err, plan.BridgeName)
+	err := new(Resource).Apply(ctx, plan.HostState{Links: &want})
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), member) {
+		t.Errorf("error = %v, want the deadline, and %s named", err, member)
 	}
 	checkAddresses(t, "docker0", "172.17.64.1/16")
 }
@@ -116,7 +119,7 @@ func TestApplyChangesEverything(t *testing.T) {
 			namespace(t)
 			must(t, os.WriteFile("/proc/sys/net/ipv4/conf/default/promote_secondaries", []byte(promote), 0))
 			must(t, os.WriteFile("/proc/sys/net/ipv4/conf/all/promote_secondaries", []byte(promote), 0))
-			addTAP(t, plan.BridgeName)
+			addTAP(t, member)
 			want := demo()
 			apply(t, &want)
 			want.MAC, want.MTU = "02:42:ac:11:80:01", 1400
@@ -142,7 +145,7 @@ func TestTheBridgesMACIsOneThatWasSet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			namespace(t)
 			before(t)
-			lower := addTAP(t, plan.BridgeName)
+			lower := addTAP(t, member)
 			must(t, netlink.LinkSetHardwareAddr(lower, net.HardwareAddr{2, 0, 0, 0, 0, 1}))
 			want := demo()
 			apply(t, &want)
@@ -153,7 +156,7 @@ func TestTheBridgesMACIsOneThatWasSet(t *testing.T) {
 
 func TestContainersHearOfAnotherMAC(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	want := demo()
 	apply(t, &want)
 	must(t, netlink.LinkSetMaster(addVeth(t, "v0", "v1"), get(t, want.Name)))
@@ -186,7 +189,7 @@ func TestContainersHearOfAnotherMAC(t *testing.T) {
 
 func TestApplyTakesOverDockersBridge(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	addBridge(t, "docker0")
 	addAddress(t, "docker0", "192.168.5.1/24")
 	former := *observe(t, query()).State.Links
@@ -207,7 +210,7 @@ func TestApplyTakesOverDockersBridge(t *testing.T) {
 
 func TestRollbackOfAReplacementCutShort(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	former := demo()
 	apply(t, &former)
 	// As far as an Apply gets when it is killed before it removes the former
@@ -221,7 +224,7 @@ func TestRollbackOfAReplacementCutShort(t *testing.T) {
 
 func TestAddressThatDockerdRememberedGoes(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	want := demo()
 	apply(t, &want)
 	addAddress(t, "docker0", "172.17.0.1/16")
@@ -244,7 +247,7 @@ func TestAddressThatDockerdGaveTheBridgeByItselfGoes(t *testing.T) {
 	} {
 		t.Run(to.name, func(t *testing.T) {
 			namespace(t)
-			addTAP(t, plan.BridgeName)
+			addTAP(t, member)
 			apply(t, new(demo()))
 			addAddress(t, "docker0", "192.168.5.1/24")
 			addAddress(t, "docker0", "192.168.7.1/24")
@@ -274,12 +277,12 @@ func TestOnlyAnAddressOfTheFabricsBridgeIsClaimed(t *testing.T) {
 
 func claim(t *testing.T, address string) {
 	t.Helper()
-	must(t, New().Claim(t.Context(), netip.MustParsePrefix(address)))
+	must(t, new(Resource).Claim(t.Context(), netip.MustParsePrefix(address)))
 }
 
 func TestMembersAndAddressesOfOthersStay(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	want := demo()
 	apply(t, &want)
 	bridge := get(t, "docker0")
@@ -294,8 +297,8 @@ func TestMembersAndAddressesOfOthersStay(t *testing.T) {
 	if got := get(t, "veth1").Attrs().MasterIndex; got != bridge.Attrs().Index {
 		t.Errorf("master of the container's link = %d, want %d", got, bridge.Attrs().Index)
 	}
-	if got := get(t, plan.BridgeName).Attrs().MasterIndex; got != 0 {
-		t.Errorf("master of %s = %d, want none", plan.BridgeName, got)
+	if got := get(t, member).Attrs().MasterIndex; got != 0 {
+		t.Errorf("master of %s = %d, want none", member, got)
 	}
 	if alias := get(t, "docker0").Attrs().Alias; alias != "" {
 		t.Errorf("alias = %q, want none", alias)
@@ -304,7 +307,7 @@ func TestMembersAndAddressesOfOthersStay(t *testing.T) {
 
 func TestReleaseDeletesTheBridge(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	addBridge(t, "others")
 	want := demo()
 	apply(t, &want)
@@ -314,14 +317,14 @@ func TestReleaseDeletesTheBridge(t *testing.T) {
 			t.Error("docker0 is still there")
 		}
 	}
-	if !exists(t, plan.BridgeName) || !exists(t, "others") {
+	if !exists(t, member) || !exists(t, "others") {
 		t.Error("a link of others was deleted")
 	}
 }
 
 func TestReleaseKeepsABridgeThatSomebodyGaveAnIPv6Address(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	want := demo()
 	apply(t, &want)
 	addAddress(t, "docker0", "fd77::1/64")
@@ -331,31 +334,77 @@ func TestReleaseKeepsABridgeThatSomebodyGaveAnIPv6Address(t *testing.T) {
 	}
 }
 
-func TestRejoinAfterTheSwitchCameBack(t *testing.T) {
+func TestAnotherMemberTakesThePlaceOfTheFormerOne(t *testing.T) {
+	for _, names := range [][2]string{{plan.BridgeName, member}, {member, plan.BridgeName}} {
+		t.Run(names[0]+" to "+names[1], func(t *testing.T) {
+			namespace(t)
+			addTAP(t, names[0])
+			addTAP(t, names[1])
+			want := demo()
+			want.Member = names[0]
+			moved := 0
+			r := &Resource{Moved: func(context.Context) error { moved++; return nil }}
+			must(t, r.Apply(deadline(t), plan.HostState{Links: &want}))
+			if moved != 0 {
+				t.Error("the first member is told of as one that took the place of another")
+			}
+			want.Member = names[1]
+			for range 2 {
+				must(t, r.Apply(deadline(t), plan.HostState{Links: &want}))
+				check(t, &want)
+			}
+			if moved != 1 {
+				t.Errorf("the switch was told of the new member %d times, want once", moved)
+			}
+			former := get(t, names[0]).Attrs()
+			if former.MasterIndex != 0 || former.RawFlags&unix.IFF_UP != 0 {
+				t.Errorf("the former member has the master %d and the flags %#x, want none, and down", former.MasterIndex, former.RawFlags)
+			}
+		})
+	}
+}
+
+func TestTwoMembersAtOnceAreALoopThatApplyEnds(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	want := demo()
 	apply(t, &want)
-	must(t, netlink.LinkDel(get(t, plan.BridgeName)))
+	must(t, netlink.LinkSetMaster(addTAP(t, plan.BridgeName), get(t, "docker0")))
+	if got := observe(t, query()).State.Links.Member; got != plan.BridgeName {
+		t.Errorf("observed the member %s, want the one that has to leave, %s", got, plan.BridgeName)
+	}
+	apply(t, &want)
+	check(t, &want)
+	if master := get(t, plan.BridgeName).Attrs().MasterIndex; master != 0 {
+		t.Errorf("master of %s = %d, want none", plan.BridgeName, master)
+	}
+}
+
+func TestRejoinAfterTheSwitchCameBack(t *testing.T) {
+	namespace(t)
+	addTAP(t, member)
+	want := demo()
+	apply(t, &want)
+	must(t, netlink.LinkDel(get(t, member)))
 	must(t, Rejoin(deadline(t)))
-	must(t, netlink.LinkSetDown(addTAP(t, plan.BridgeName)))
+	must(t, netlink.LinkSetDown(addTAP(t, member)))
 	must(t, Rejoin(deadline(t)))
 	check(t, &want)
 }
 
 func TestRejoinLeavesOtherBridgesAlone(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	addBridge(t, "docker0")
 	must(t, Rejoin(deadline(t)))
-	if got := get(t, plan.BridgeName).Attrs().MasterIndex; got != 0 {
+	if got := get(t, member).Attrs().MasterIndex; got != 0 {
 		t.Errorf("master = %d, want none", got)
 	}
 }
 
 func TestRestore(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	want := demo()
 	data, err := plan.HostFile{Version: plan.HostFileVersion, Fabric: want.Owner, Links: want}.Encode()
 	must(t, err)

@@ -20,11 +20,11 @@ import (
 )
 
 // Resource is the links part of a host.
-type Resource struct{}
-
-// New returns the links of the network namespace that its methods are called
-// in.
-func New() *Resource { return &Resource{} }
+type Resource struct {
+	// Moved is called when the bridge has got another member than it had: the
+	// switch still knows the addresses behind it at the former one. It may be nil.
+	Moved func(context.Context) error
+}
 
 // Name is the word for this part in messages.
 func (*Resource) Name() string { return "links" }

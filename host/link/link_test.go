@@ -145,20 +145,23 @@ func expect(t *testing.T, got []plan.Obstacle, what string) {
 	}
 }
 
+// member is the link of Open vSwitch that docker0 has.
+var member = plan.AccessName(plan.DefaultNetwork)
+
 func TestSwitchOfTheKernelDatapathIsNoObstacle(t *testing.T) {
 	s := snapshot{links: []netlink.Link{
-		&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Name: plan.BridgeName}, LinkType: "openvswitch"},
+		&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Name: member}, LinkType: "openvswitch"},
 	}}
 	expect(t, s.switchObstacles(plan.Query{DockerBridge: "docker0"}), "")
 }
 
 func TestUpNeedsTheMember(t *testing.T) {
 	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Index: 2, Name: "docker0", RawFlags: unix.IFF_UP}}
-	member := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Index: 3, Name: plan.BridgeName, MasterIndex: 2}}
-	s := snapshot{links: []netlink.Link{bridge, member}}
+	tap := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Index: 3, Name: member, MasterIndex: 2}}
+	s := snapshot{links: []netlink.Link{bridge, tap}}
 	got := s.describe("docker0", netip.MustParsePrefix("172.17.0.0/16"))
-	if got.Member != plan.BridgeName || got.Up {
-		t.Errorf("member %q, up %v; want %q, false", got.Member, got.Up, plan.BridgeName)
+	if got.Member != member || got.Up {
+		t.Errorf("member %q, up %v; want %q, false", got.Member, got.Up, member)
 	}
 }
 
@@ -183,16 +186,16 @@ func TestDevicesOfTheKernelDatapathAreNobodys(t *testing.T) {
 		return &netlink.GenericLink{LinkAttrs: attrs, LinkType: kind}
 	}
 	system := device("openvswitch", netlink.LinkAttrs{Name: "ovs-system", MTU: 1500})
-	member := func(kind, name string) netlink.Link {
+	below := func(kind, name string) netlink.Link {
 		return device(kind, netlink.LinkAttrs{Name: name, MTU: 65000, MasterIndex: system.Attrs().Index})
 	}
 	s := snapshot{links: []netlink.Link{
-		system, member("gretap", "gre_sys"),
+		system, below("gretap", "gre_sys"),
 		&netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: "vxlan_sys_4789", MTU: 65000, MasterIndex: system.Attrs().Index}, Port: 4789},
 		&netlink.Geneve{LinkAttrs: netlink.LinkAttrs{Name: "genev_sys_6081", MTU: 65000, MasterIndex: system.Attrs().Index}, Dport: 6081},
 		device("gre", netlink.LinkAttrs{Name: "gre0", MTU: 1476}), device("gretap", netlink.LinkAttrs{Name: "gretap0", MTU: 1462}),
 		&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Index: 2, Name: "docker0", MTU: 1450}},
-		device("openvswitch", netlink.LinkAttrs{Name: plan.BridgeName, MTU: 1450, MasterIndex: 2}),
+		device("openvswitch", netlink.LinkAttrs{Name: member, MTU: 1450, MasterIndex: 2}),
 	}}
 	q := plan.Query{Fabric: "demo", DockerBridge: "docker0", Network: netip.MustParsePrefix("172.17.0.0/16")}
 	for _, port := range []uint16{0, 4789, 6081} {

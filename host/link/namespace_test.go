@@ -132,7 +132,7 @@ func addresses(t *testing.T, device string) []string {
 func demo() plan.Links {
 	return plan.Links{
 		Name: "docker0", Owner: "demo", MAC: "02:42:ac:11:40:01", MTU: 1450,
-		Address: netip.MustParsePrefix("172.17.64.1/16"), Member: plan.BridgeName, Up: true,
+		Address: netip.MustParsePrefix("172.17.64.1/16"), Member: member, Up: true,
 	}
 }
 
@@ -142,13 +142,13 @@ func query() plan.Query {
 
 func apply(t *testing.T, want *plan.Links) {
 	t.Helper()
-	must(t, New().Apply(deadline(t), plan.HostState{Links: want}))
+	must(t, new(Resource).Apply(deadline(t), plan.HostState{Links: want}))
 }
 
 func observe(t *testing.T, q plan.Query) plan.Observation {
 	t.Helper()
 	var o plan.Observation
-	must(t, New().Observe(deadline(t), q, &o))
+	must(t, new(Resource).Observe(deadline(t), q, &o))
 	return o
 }
 

@@ -127,9 +127,11 @@ func (s snapshot) describe(name string, network netip.Prefix) *plan.Links {
 		Address: choose(s.on(l), m.addresses, network),
 		Up:      isUp(l),
 	}
-	if member := s.link(plan.BridgeName); member != nil && member.Attrs().MasterIndex == attrs.Index {
-		links.Member = plan.BridgeName
-		links.Up = links.Up && isUp(member)
+	for _, name := range plan.Members() { // of two, the one that has to leave is told
+		if member := s.link(name); member != nil && member.Attrs().MasterIndex == attrs.Index {
+			links.Member = name
+			links.Up = links.Up && isUp(member)
+		}
 	}
 	return links
 }
@@ -159,7 +161,7 @@ func choose(had, ours []netip.Prefix, network netip.Prefix) netip.Prefix {
 func (s snapshot) foreignRoutes(bridge string) []plan.Route {
 	var routes []plan.Route
 	for _, r := range s.routes {
-		if r.Device == bridge || r.Device == plan.BridgeName || r.Prefix.Addr().IsLinkLocalUnicast() {
+		if r.Device == bridge || isMember(r.Device) || r.Prefix.Addr().IsLinkLocalUnicast() {
 			continue
 		}
 		routes = append(routes, r)

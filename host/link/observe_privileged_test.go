@@ -55,7 +55,7 @@ func TestUnderlay(t *testing.T) {
 
 func TestRoutesAreThoseOfOthers(t *testing.T) {
 	namespace(t)
-	addTAP(t, plan.BridgeName)
+	addTAP(t, member)
 	links := demo()
 	apply(t, &links)
 	addVeth(t, "ul0", "ul1")
@@ -87,10 +87,14 @@ func TestObstacles(t *testing.T) {
 			must(t, netlink.LinkSetMaster(addVeth(t, "veth1", "container"), bridge))
 		}, ""},
 		{"docker0 is no bridge", func(t *testing.T) { addVeth(t, "docker0", "peer") }, "docker0 is a veth link"},
-		{"br0 is a Linux bridge", func(t *testing.T) { addBridge(t, plan.BridgeName) }, "br0 is a bridge link"},
+		{"br0 is a Linux bridge", func(t *testing.T) { addBridge(t, "br0") }, "br0 is a bridge link"},
 		{"br0 is elsewhere", func(t *testing.T) {
-			must(t, netlink.LinkSetMaster(addTAP(t, plan.BridgeName), addBridge(t, "lan")))
+			must(t, netlink.LinkSetMaster(addTAP(t, "br0"), addBridge(t, "lan")))
 		}, "br0 is a member of lan"},
+		{"fab-default is a Linux bridge", func(t *testing.T) { addBridge(t, member) }, "fab-default is a bridge link"},
+		{"fab-default is elsewhere", func(t *testing.T) {
+			must(t, netlink.LinkSetMaster(addTAP(t, member), addBridge(t, "lan")))
+		}, "fab-default is a member of lan"},
 		{"docker0 has a foreign member", func(t *testing.T) {
 			must(t, netlink.LinkSetMaster(addTAP(t, "vm1"), addBridge(t, "docker0")))
 		}, "member vm1"},

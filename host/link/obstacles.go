@@ -41,7 +41,7 @@ func (s snapshot) bridgeObstacles(q plan.Query) []plan.Obstacle {
 		})
 	}
 	for _, l := range s.links {
-		if l.Attrs().MasterIndex != bridge.Attrs().Index || l.Type() == "veth" || l.Attrs().Name == plan.BridgeName {
+		if l.Attrs().MasterIndex != bridge.Attrs().Index || l.Type() == "veth" || isMember(l.Attrs().Name) {
 			continue
 		}
 		found = append(found, plan.Obstacle{
@@ -68,29 +68,33 @@ func (s snapshot) bridgeObstacles(q plan.Query) []plan.Obstacle {
 	return found
 }
 
-// switchObstacles looks at a link that has the Open vSwitch bridge's name.
-// Its internal port is an "openvswitch" link on the kernel datapath and a TAP
-// on the userspace datapath; whether Open vSwitch made that TAP is for its
-// database to say.
+// switchObstacles looks at links that have the name of a bridge of the fabric's
+// in Open vSwitch. The internal port of one is an "openvswitch" link on the kernel
+// datapath and a TAP on the userspace datapath; whether Open vSwitch made that TAP
+// is for its database to say.
 func (s snapshot) switchObstacles(q plan.Query) []plan.Obstacle {
-	l := s.link(plan.BridgeName)
-	if l == nil {
-		return nil
+	var found []plan.Obstacle
+	for _, name := range plan.Members() {
+		l := s.link(name)
+		if l == nil {
+			continue
+		}
+		if t := l.Type(); t != "openvswitch" && t != "tuntap" {
+			found = append(found, plan.Obstacle{
+				What: fmt.Sprintf("%s is a %s link, not Open vSwitch's", name, t),
+				Cure: fmt.Sprintf("rename it: the fabric needs the name %s", name),
+			})
+			continue
+		}
+		master := s.name(l.Attrs().MasterIndex)
+		if l.Attrs().MasterIndex != 0 && master != q.DockerBridge {
+			found = append(found, plan.Obstacle{
+				What: fmt.Sprintf("%s is a member of %s", name, master),
+				Cure: fmt.Sprintf("take it out with `ip link set %s nomaster`, or set docker.bridge: %s", name, master),
+			})
+		}
 	}
-	if t := l.Type(); t != "openvswitch" && t != "tuntap" {
-		return []plan.Obstacle{{
-			What: fmt.Sprintf("%s is a %s link, not Open vSwitch's", plan.BridgeName, t),
-			Cure: fmt.Sprintf("rename it: the fabric needs the name %s", plan.BridgeName),
-		}}
-	}
-	master := s.name(l.Attrs().MasterIndex)
-	if l.Attrs().MasterIndex != 0 && master != q.DockerBridge {
-		return []plan.Obstacle{{
-			What: fmt.Sprintf("%s is a member of %s", plan.BridgeName, master),
-			Cure: fmt.Sprintf("take it out with `ip link set %s nomaster`, or set docker.bridge: %s", plan.BridgeName, master),
-		}}
-	}
-	return nil
+	return found
 }
 
 // networkObstacles looks for addresses of the fabric that already lead
@@ -111,7 +115,7 @@ func (s snapshot) networkObstacles(q plan.Query) []plan.Obstacle {
 	}
 	for _, a := range s.addresses {
 		device := s.name(a.link)
-		if device == q.DockerBridge || device == plan.BridgeName || routed[device] || !q.Network.Contains(a.prefix.Addr()) {
+		if device == q.DockerBridge || isMember(device) || routed[device] || !q.Network.Contains(a.prefix.Addr()) {
 			continue
 		}
 		found = append(found, plan.Obstacle{

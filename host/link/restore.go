@@ -21,7 +21,7 @@ func Restore(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return New().Apply(ctx, plan.HostState{Links: &f.Links})
+	return new(Resource).Apply(ctx, plan.HostState{Links: &f.Links})
 }
 
 func readHostFile(path string) (plan.HostFile, error) {
@@ -55,7 +55,7 @@ func Rejoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	member, err := h.find(plan.BridgeName)
+	member, err := h.find(plan.AccessName(plan.DefaultNetwork))
 	if member == nil || err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func Rejoin(ctx context.Context) error {
 		if !marked || m.owner == "" || bridge.Type() != "bridge" {
 			continue
 		}
-		if err := h.attach(member, bridge, bridge.Attrs().MTU, true); err != nil {
+		if _, err := h.attach(member, bridge, bridge.Attrs().MTU, true); err != nil {
 			return err
 		}
 	}

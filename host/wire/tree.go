@@ -24,18 +24,20 @@ type BridgeID struct {
 func (b BridgeID) String() string { return fmt.Sprintf("%s of priority %d", b.MAC, b.Priority) }
 
 // TreePort is a port of the bridge. One that does not carry the mark of the
-// fabric has no peer.
+// fabric has neither peer nor network.
 //
 // STP's blocking and listening are both "discarding", as in table 17-1 of
 // IEEE 802.1D-2004: a tree has settled when each root and designated port is
 // forwarding and each other one is not.
 type TreePort struct {
-	Name   string `json:"name"`
-	Peer   string `json:"peer,omitempty"`  // the host at the tunnel's other end
-	Role   string `json:"role"`            // "root", "designated", "alternate", "backup", "disabled", or "" without a tree
-	State  string `json:"state"`           // "forwarding", "learning", "discarding", "disabled", or "" without a tree
-	Link   string `json:"link"`            // "up", "down", or "" where it is not known
-	BFD    string `json:"bfd,omitempty"`   // "up", "down", "init", "admin_down", or "" without BFD
-	OFPort int    `json:"ofport"`          // OpenFlow port number, -1 where the port could not be made, 0 where not yet
-	Error  string `json:"error,omitempty"` // why it could not
+	Name string `json:"name"`
+	Peer string `json:"peer,omitempty"` // the host at the tunnel's other end
+	// Network is whose access bridge the port leads to.
+	Network string `json:"network,omitempty"`
+	Role    string `json:"role"`            // "root", "designated", "alternate", "backup", "disabled", or "" without a tree
+	State   string `json:"state"`           // "forwarding", "learning", "discarding", "disabled", or "" without a tree
+	Link    string `json:"link"`            // "up", "down", or "" where it is not known
+	BFD     string `json:"bfd,omitempty"`   // "up", "down", "init", "admin_down", or "" without BFD
+	OFPort  int    `json:"ofport"`          // OpenFlow port number, -1 where the port could not be made, 0 where not yet
+	Error   string `json:"error,omitempty"` // why it could not
 }

@@ -5,11 +5,22 @@ package vswitch
 
 const BridgeTable = "Bridge"
 
+type (
+	BridgeFailMode = string
+)
+
+var (
+	BridgeFailModeStandalone BridgeFailMode = "standalone"
+	BridgeFailModeSecure     BridgeFailMode = "secure"
+)
+
 // Bridge defines an object in Bridge table
 type Bridge struct {
 	UUID         string            `ovsdb:"_uuid"`
+	Controller   []string          `ovsdb:"controller"`
 	DatapathType string            `ovsdb:"datapath_type"`
 	ExternalIDs  map[string]string `ovsdb:"external_ids"`
+	FailMode     *BridgeFailMode   `ovsdb:"fail_mode" validate:"omitempty,oneof='standalone' 'secure'"`
 	Name         string            `ovsdb:"name"`
 	OtherConfig  map[string]string `ovsdb:"other_config"`
 	Ports        []string          `ovsdb:"ports"`

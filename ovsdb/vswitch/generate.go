@@ -19,10 +19,10 @@ import (
 var used = map[string][]string{
 	"Open_vSwitch": {"bridges", "cur_cfg", "datapath_types", "next_cfg", "ovs_version"},
 	"Bridge": {
-		"datapath_type", "external_ids", "name", "other_config", "ports",
+		"controller", "datapath_type", "external_ids", "fail_mode", "name", "other_config", "ports",
 		"rstp_enable", "rstp_status", "status", "stp_enable",
 	},
-	"Port": {"external_ids", "interfaces", "name", "other_config", "rstp_status", "status"},
+	"Port": {"external_ids", "interfaces", "name", "other_config", "rstp_status", "status", "tag"},
 	"Interface": {
 		"bfd", "bfd_status", "error", "link_state", "mtu_request", "name",
 		"ofport", "options", "type",

@@ -26,6 +26,16 @@ var schema = `{
   "tables": {
     "Bridge": {
       "columns": {
+        "controller": {
+          "type": {
+            "key": {
+              "type": "uuid",
+              "refTable": "Controller"
+            },
+            "min": 0,
+            "max": "unlimited"
+          }
+        },
         "datapath_type": {
           "type": "string"
         },
@@ -39,6 +49,22 @@ var schema = `{
             },
             "min": 0,
             "max": "unlimited"
+          }
+        },
+        "fail_mode": {
+          "type": {
+            "key": {
+              "type": "string",
+              "enum": [
+                "set",
+                [
+                  "standalone",
+                  "secure"
+                ]
+              ]
+            },
+            "min": 0,
+            "max": 1
           }
         },
         "name": {
@@ -308,6 +334,17 @@ var schema = `{
             "max": "unlimited"
           },
           "ephemeral": true
+        },
+        "tag": {
+          "type": {
+            "key": {
+              "type": "integer",
+              "minInteger": 0,
+              "maxInteger": 4095
+            },
+            "min": 0,
+            "max": 1
+          }
         }
       },
       "indexes": [

@@ -14,4 +14,5 @@ type Port struct {
 	OtherConfig map[string]string `ovsdb:"other_config"`
 	RSTPStatus  map[string]string `ovsdb:"rstp_status"`
 	Status      map[string]string `ovsdb:"status"`
+	Tag         *int              `ovsdb:"tag" validate:"omitempty,min=0,max=4095"`
 }
