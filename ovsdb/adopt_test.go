@@ -39,7 +39,7 @@ func TestAHandmadeBridgeIsInTheWayUnlessItIsAdopted(t *testing.T) {
 	if o.State.OVS == nil || len(o.State.OVS.Ports) != 1 || o.State.OVS.Ports[0].Name != "t1" || len(o.Obstacles) > 0 {
 		t.Fatalf("state %+v, obstacles %v", o.State.OVS, o.Obstacles)
 	}
-	if diff := cmp.Diff([]string{"t9"}, o.Facts.ForeignPorts); diff != "" {
+	if diff := cmp.Diff([]string{"br0 t9"}, o.Facts.ForeignPorts); diff != "" {
 		t.Error(diff)
 	}
 }

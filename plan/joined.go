@@ -52,6 +52,12 @@ func (h Host) State(applied bool) HostState {
 	return h.From
 }
 
+// Before is what the host is before its changes, and After what it is then.
+func (h Host) Before() HostState { return h.State(false) }
+
+// After is what the host is after its changes.
+func (h Host) After() HostState { return h.State(true) }
+
 // stands reports whether a port of from's has its counterpart on to. Two
 // trees of different protocols may take long to agree, so that nothing is
 // promised of a tunnel between them.

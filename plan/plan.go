@@ -49,6 +49,7 @@ type Host struct {
 	Range     netip.Prefix `json:"range"`
 	Gateway   netip.Addr   `json:"gateway"`
 	BridgeMAC string       `json:"bridge_mac"`
+	Switch    string       `json:"switch,omitempty"`  // version of Open vSwitch
 	Observed  bool         `json:"observed"`          // false: changes are against a host without a fabric
 	Missing   string       `json:"missing,omitempty"` // why it was not observed though it was to be: nothing changes there
 	From      HostState    `json:"from"`              // what was observed
@@ -99,7 +100,7 @@ func New(in Input) (*Plan, error) {
 		hw := n.mac(h.Name)
 		host := Host{
 			Name: h.Name, Site: h.Site, Address: h.Address, Range: n.entries[h.Name].Range, Gateway: n.gateway(h.Name),
-			BridgeMAC: macString(hw), Observed: observed,
+			BridgeMAC: macString(hw), Switch: o.Facts.OVSVersion, Observed: observed,
 		}
 		datapath := chooseDatapath(t.Datapath, o.Facts.DatapathTypes)
 		if observed {
@@ -245,6 +246,25 @@ func (p *Plan) Empty() bool {
 		}
 	}
 	return true
+}
+
+// Joined is the link of Open vSwitch that the host's Linux bridge has in a state.
+func (s HostState) Joined() string {
+	if s.Links == nil {
+		return ""
+	}
+	return s.Links.Member
+}
+
+// Networks are those whose access bridges the host is to have.
+func (h Host) Networks() []string {
+	var names []string
+	if h.Desired.OVS != nil {
+		for _, b := range h.Desired.OVS.Access {
+			names = append(names, b.ExternalIDs[NetworkKey])
+		}
+	}
+	return names
 }
 
 // Steps lists the states that the host is brought to, one after the other; the last is what is desired.

@@ -42,7 +42,7 @@ func measure(b *testing.B, sizes []int, args ...string) {
 			args := append(slices.Clone(args), "-f", fabricOf(b, n))
 			var stderr strings.Builder
 			for b.Loop() {
-				if err := run(b.Context(), args, strings.NewReader(""), io.Discard, &stderr); err != nil {
+				if err := run(b.Context(), args, strings.NewReader(""), io.Discard, &stderr, anyBuild); err != nil {
 					b.Fatalf("%v: %s", err, &stderr)
 				}
 			}

@@ -34,11 +34,14 @@ func openFleet(ctx context.Context, o *options, stderr io.Writer) (*loaded, *fle
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := l.resolve(ctx, stderr); err != nil {
-		return nil, nil, err
-	}
 	executable, err := os.Executable()
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := o.portable(executable); err != nil {
+		return nil, nil, err
+	}
+	if err := l.resolve(ctx, stderr); err != nil {
 		return nil, nil, err
 	}
 	return l, &fleet{

@@ -14,20 +14,25 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ovsfabric/fabric/internal/build"
 	"github.com/ovsfabric/fabric/internal/patience"
 )
 
-func main() {
+func main() { start(build.Portable) }
+
+// start runs the program and ends it. portable says whether a build of it can run
+// on any host.
+func start(portable func(path string) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, portable)
 	stop()
 	os.Exit(exitCode(err))
 }
 
 // run is the whole program. What was asked for goes to stdout, everything
 // else to stderr.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	root := newRootCommand()
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, portable func(path string) error) error {
+	root := newRootCommand(portable)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -66,7 +71,7 @@ func exitCode(err error) int {
 	return 1
 }
 
-func newRootCommand() *cobra.Command {
+func newRootCommand(portable func(path string) error) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "fabric",
 		Short: "Make plain Docker hosts one network, from one YAML file",
@@ -85,7 +90,7 @@ network, applies that over SSH, and proves that it works.`,
 		Args:                       knownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	o := &options{}
+	o := &options{portable: portable}
 	info, _ := debug.ReadBuildInfo()
 	root.Version = version(info)
 	root.SetVersionTemplate("fabric {{.Version}}\n")
@@ -145,6 +150,7 @@ type options struct {
 	file     string
 	parallel int
 	patience float64 // see package patience
+	portable func(path string) error
 }
 
 func (o *options) check() error {

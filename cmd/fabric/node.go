@@ -111,6 +111,14 @@ to it on standard input and output; started by hand it does nothing.`,
 				return probe.ServePing(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 			},
 		},
+		&cobra.Command{
+			Use:   "arp",
+			Short: "Ask by ARP as a request on standard input says",
+			Args:  noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return probe.ServeARP(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+			},
+		},
 	)
 	return c
 }

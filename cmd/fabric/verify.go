@@ -64,7 +64,7 @@ failure comes with its cause and what to do.`,
 			if slices.ContainsFunc(p.Hosts, func(h plan.Host) bool { return h.Observed && !h.Removed && len(h.Changes) > 0 }) {
 				fmt.Fprintln(stderr, "warning: the hosts are not what the file says; fabric plan shows the differences")
 			}
-			report, err := verify.Run(ctx, f.nodes(), expected(l.topology, p), verify.Options{
+			report, err := verify.Run(ctx, f.nodes(), expected(l.topology, p, plan.Host.Before), verify.Options{
 				Iperf: iperf, Containers: containers, Parallel: o.parallel, Settle: cmp.Or(settle, patience.Stretch(ctx, settleTime(p))),
 				Progress: func(text string) { fmt.Fprintln(stderr, text) },
 			})
@@ -138,7 +138,7 @@ func settleTime(p *plan.Plan) time.Duration {
 // tunnels lead.
 func check(l *loaded, p *plan.Plan, f *fleet, settle time.Duration, progress func(text string)) rollout.Check {
 	options := verify.Options{Settle: settle, Progress: progress}
-	all := expected(l.topology, p)
+	all := expected(l.topology, p, plan.Host.After)
 	return func(ctx context.Context, applied map[string]bool) error {
 		if complete(p, applied) {
 			failed, err := verify.Settle(ctx, f.nodes(), all, options)
@@ -173,7 +173,8 @@ func among(all verify.Expected, p *plan.Plan, names []string, applied map[string
 	for i, h := range p.Hosts {
 		if slices.Contains(names, h.Name) {
 			host := all.Hosts[i]
-			host.Address = h.State(applied[h.Name]).Links.Address.Addr()
+			state := h.State(applied[h.Name])
+			host.Address, host.Member = state.Links.Address.Addr(), state.Joined()
 			part.Hosts = append(part.Hosts, host)
 		}
 	}
@@ -246,11 +247,12 @@ func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Durati
 	}
 }
 
-// expected is what the plan predicts, in the terms of a verification.
-func expected(t *topology.Topology, p *plan.Plan) verify.Expected {
+// expected is what the plan predicts, in the terms of a verification. The hosts
+// are in the state that is theirs now.
+func expected(t *topology.Topology, p *plan.Plan, state func(plan.Host) plan.HostState) verify.Expected {
 	e := verify.Expected{
 		Fabric: p.Fabric, Network: p.Network, MTU: p.MTU.Value, Overhead: p.MTU.Overhead,
-		Tunnel: p.MTU.Tunnel, Bridge: t.Docker.Bridge, Protocol: p.Protocol, Root: p.Tree.Root,
+		Tunnel: p.MTU.Tunnel, Bridge: t.Docker.Bridge, Trunk: plan.BridgeName, Protocol: p.Protocol, Root: p.Tree.Root,
 	}
 	ports := make(map[string][]verify.Port)
 	for _, port := range p.Tree.Ports {
@@ -266,6 +268,7 @@ func expected(t *topology.Topology, p *plan.Plan) verify.Expected {
 		e.Hosts = append(e.Hosts, verify.Host{
 			Name: h.Name, Address: h.Gateway, Underlay: h.Address, Range: h.Range, BridgeMAC: h.BridgeMAC, LinkMAC: h.Desired.Links.MAC,
 			Userspace: h.Desired.OVS.DatapathType == string(topology.DatapathNetdev), Ports: ports[h.Name],
+			Networks: h.Networks(), Member: state(h).Joined(), Switch: h.Switch,
 		})
 	}
 	return e

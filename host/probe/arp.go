@@ -58,8 +58,11 @@ func ARP(ctx context.Context, req wire.ARPRequest) ([]wire.ARPResult, error) {
 		if err := sendARP(fd, link, req.Addresses); err != nil {
 			return nil, fmt.Errorf("arp on %s: %w", req.Interface, err)
 		}
-		if err := collectARP(ctx, fd, req.Wait/arpRepeats, replies); err != nil {
+		if err := collectARP(ctx, fd, req.Wait/arpRepeats, req.Enough, replies); err != nil {
 			return nil, fmt.Errorf("arp on %s: %w", req.Interface, err)
+		}
+		if req.Enough && answered(replies) {
+			break
 		}
 	}
 	results := make([]wire.ARPResult, len(req.Addresses))
@@ -119,11 +122,22 @@ func arpProbe(sender net.HardwareAddr, target netip.Addr) []byte {
 	return append(frame, target.AsSlice()...)
 }
 
-// collectARP adds to the replies what arrives while it waits. It looks for
-// no other addresses than those that are keys already.
-func collectARP(ctx context.Context, fd int, wait time.Duration, replies map[netip.Addr][]string) error {
+// answered tells whether there is a reply for each address.
+func answered(replies map[netip.Addr][]string) bool {
+	for _, macs := range replies {
+		if len(macs) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// collectARP adds to the replies what arrives while it waits: with enough, no
+// longer than until there is one for each address. It looks for no other addresses
+// than those that are keys already.
+func collectARP(ctx context.Context, fd int, wait time.Duration, enough bool, replies map[netip.Addr][]string) error {
 	buffer := make([]byte, 2048)
-	for deadline := time.Now().Add(wait); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(wait); time.Now().Before(deadline) && !(enough && answered(replies)); {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

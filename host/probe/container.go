@@ -29,6 +29,7 @@ const programPath = "/fabric"
 var (
 	idleCommand = []string{programPath, "node", "probe-container"}
 	pingCommand = []string{programPath, "node", "ping"}
+	arpCommand  = []string{programPath, "node", "arp"}
 )
 
 // gonePoll is how often dockerd is asked whether a container is gone.
@@ -43,7 +44,29 @@ type container struct {
 	// closes, and dockerd then removes it, so that it cannot outlive this
 	// process.
 	stdin client.HijackedResponse
+	// died gets how the container ended, where it did by itself.
+	died chan death
 }
+
+// death is how a container ended.
+type death struct {
+	status int64
+	output string // its last, of both streams
+}
+
+func (d death) Error() string {
+	if d.output == "" {
+		return fmt.Sprintf("it ended by itself with exit status %d, and printed nothing", d.status)
+	}
+	return fmt.Sprintf("it ended by itself with exit status %d; the last that it printed: %s", d.status, d.output)
+}
+
+// maxOutput bounds what is told of a container's output, in bytes.
+const maxOutput = 1 << 10
+
+// deathTime is how long dockerd may take to tell how a container ended, once
+// something shows that it has.
+const deathTime = 3 * time.Second
 
 func (p *Prober) startContainer(ctx context.Context, req wire.ContainerStartRequest) (wire.ContainerStartResult, error) {
 	if err := p.stopContainer(ctx); err != nil {
@@ -94,11 +117,13 @@ func (c *container) start(ctx context.Context, program string) (wire.ContainerSt
 	_, err := c.docker.ContainerCreate(ctx, client.ContainerCreateOptions{
 		Name: c.name,
 		Config: &dockercontainer.Config{
-			Image:       c.image,
-			Entrypoint:  idleCommand,
-			AttachStdin: true,
-			OpenStdin:   true,
-			StdinOnce:   true,
+			Image:        c.image,
+			Entrypoint:   idleCommand,
+			AttachStdin:  true,
+			AttachStdout: true,
+			AttachStderr: true,
+			OpenStdin:    true,
+			StdinOnce:    true,
 		},
 		HostConfig: &dockercontainer.HostConfig{
 			AutoRemove:     true,
@@ -111,23 +136,70 @@ func (c *container) start(ctx context.Context, program string) (wire.ContainerSt
 	if err != nil {
 		return wire.ContainerStartResult{}, fmt.Errorf("create: %w", err)
 	}
-	attached, err := c.docker.ContainerAttach(ctx, c.name, client.ContainerAttachOptions{Stream: true, Stdin: true})
+	attached, err := c.docker.ContainerAttach(ctx, c.name, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	if err != nil {
 		return wire.ContainerStartResult{}, fmt.Errorf("attach: %w", err)
 	}
 	c.stdin = attached.HijackedResponse
+	c.watch(ctx)
 	if _, err := c.docker.ContainerStart(ctx, c.name, client.ContainerStartOptions{}); err != nil {
 		return wire.ContainerStartResult{}, fmt.Errorf("start: %w", err)
 	}
 	inspected, err := c.docker.ContainerInspect(ctx, c.name, client.ContainerInspectOptions{})
 	if err != nil {
-		return wire.ContainerStartResult{}, fmt.Errorf("inspect: %w", err)
+		return wire.ContainerStartResult{}, c.explained(ctx, fmt.Errorf("inspect: %w", err))
 	}
 	settings := inspected.Container.NetworkSettings
 	if settings == nil || settings.Networks["bridge"] == nil || !settings.Networks["bridge"].IPAddress.Is4() {
-		return wire.ContainerStartResult{}, errors.New("dockerd gave it no address on the default bridge: look at docker logs " + c.name)
+		return wire.ContainerStartResult{}, c.explained(ctx, errors.New("dockerd gave it no address on the default bridge"))
 	}
 	return wire.ContainerStartResult{Address: settings.Networks["bridge"].IPAddress}, nil
+}
+
+// watch has dockerd tell how the container ends. It has to be asked before the
+// container starts: with that, dockerd removes it when it ends.
+func (c *container) watch(ctx context.Context) {
+	// Both end with the container, whose end nobody waits for.
+	ended := c.docker.ContainerWait(context.WithoutCancel(ctx), c.name, client.ContainerWaitOptions{Condition: dockercontainer.WaitConditionNextExit})
+	output := make(chan string, 1)
+	go func() {
+		var last tail
+		_, _ = stdcopy.StdCopy(&last, &last, c.stdin.Reader) // it ends when the connection does
+		output <- strings.TrimSpace(string(last))
+	}()
+	c.died = make(chan death, 1)
+	go func() {
+		select {
+		case end := <-ended.Result:
+			c.died <- death{status: end.StatusCode, output: <-output}
+		case <-ended.Error: // dockerd is gone, or the container was removed
+		}
+	}()
+}
+
+// tail keeps the end of what is written to it.
+type tail []byte
+
+func (t *tail) Write(p []byte) (int, error) {
+	*t = append(*t, p...)
+	*t = (*t)[max(0, len(*t)-maxOutput):]
+	return len(p), nil
+}
+
+// explained is an error with how the container ended, if it has.
+func (c *container) explained(ctx context.Context, err error) error {
+	inspected, gone := c.docker.ContainerInspect(ctx, c.name, client.ContainerInspectOptions{})
+	if gone == nil && inspected.Container.State != nil && inspected.Container.State.Running {
+		return err
+	}
+	ctx, cancel := patience.Timeout(ctx, deathTime)
+	defer cancel()
+	select {
+	case d := <-c.died:
+		return errors.Join(d, err)
+	case <-ctx.Done():
+		return err
+	}
 }
 
 // importImage makes an image that holds the program and nothing else.
@@ -199,54 +271,67 @@ func (p *Prober) pingFromContainer(ctx context.Context, req wire.PingRequest) ([
 	if p.container == nil {
 		return nil, errors.New("ping from a container: none has been started")
 	}
-	results, err := p.container.ping(ctx, req)
-	if err != nil {
-		return nil, fmt.Errorf("ping from container %s: %w", p.container.name, err)
+	var results []wire.PingResult
+	if err := p.container.run(ctx, pingCommand, req, &results); err != nil {
+		return nil, fmt.Errorf("ping from container %s: %w", p.container.name, p.container.explained(ctx, err))
 	}
 	return results, nil
 }
 
-func (c *container) ping(ctx context.Context, req wire.PingRequest) ([]wire.PingResult, error) {
-	input, err := json.Marshal(req)
+// arpFromContainer runs ARP inside the container.
+func (p *Prober) arpFromContainer(ctx context.Context, req wire.ARPRequest) ([]wire.ARPResult, error) {
+	if p.container == nil {
+		return nil, errors.New("ARP from a container: none has been started")
+	}
+	var results []wire.ARPResult
+	if err := p.container.run(ctx, arpCommand, req, &results); err != nil {
+		return nil, fmt.Errorf("ARP from container %s: %w", p.container.name, p.container.explained(ctx, err))
+	}
+	return results, nil
+}
+
+// run runs a command in the container that reads a request as JSON and writes
+// its results so.
+func (c *container) run(ctx context.Context, command []string, request, results any) error {
+	input, err := json.Marshal(request)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	created, err := c.docker.ExecCreate(ctx, c.name, client.ExecCreateOptions{
-		AttachStdin: true, AttachStdout: true, AttachStderr: true, Cmd: pingCommand,
+		AttachStdin: true, AttachStdout: true, AttachStderr: true, Cmd: command,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	attached, err := c.docker.ExecAttach(ctx, created.ID, client.ExecAttachOptions{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer attached.Close()
 	defer context.AfterFunc(ctx, attached.Close)()
 
 	if _, err := attached.Conn.Write(input); err != nil {
-		return nil, err
+		return err
 	}
 	if err := attached.CloseWrite(); err != nil {
-		return nil, err
+		return err
 	}
 	var stdout, stderr bytes.Buffer
 	if _, err := stdcopy.StdCopy(&stdout, &stderr, attached.Reader); err != nil {
-		return nil, errors.Join(err, ctx.Err())
+		return errors.Join(err, ctx.Err())
 	}
 	exit, err := c.docker.ExecInspect(ctx, created.ID, client.ExecInspectOptions{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if exit.ExitCode != 0 {
-		return nil, fmt.Errorf("%s: exit status %d: %s",
-			strings.Join(pingCommand, " "), exit.ExitCode, strings.TrimSpace(stderr.String()))
+		return fmt.Errorf("%s: exit status %d: %s",
+			strings.Join(command, " "), exit.ExitCode, strings.TrimSpace(stderr.String()))
 	}
-	var results []wire.PingResult
-	if err := json.Unmarshal(stdout.Bytes(), &results); err != nil {
-		return nil, fmt.Errorf("%s: %w", strings.Join(pingCommand, " "), err)
+	if err := json.Unmarshal(stdout.Bytes(), results); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(command, " "), err)
 	}
-	return results, nil
+	return nil
 }
 
 // remove takes the container and its image away if they exist.

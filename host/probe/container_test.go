@@ -33,7 +33,10 @@ type engine struct {
 	execOut string // what a command in the container prints
 	execErr string // what it prints on standard error; it fails if there is any
 
+	dies string // what the container prints before it ends by itself, with exit status 255
+
 	mu        sync.Mutex
+	ended     chan struct{} // closed when the container ends
 	image     string
 	container string
 	running   bool
@@ -59,6 +62,10 @@ func serveEngine(t *testing.T, e *engine) string {
 }
 
 func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, "/wait") {
+		e.wait(w, r)
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w.Header().Set("Api-Version", apiVersion)
@@ -78,14 +85,21 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.answer(w, http.StatusOK, map[string]string{"status": "sha256:1"})
 	case request == "POST /containers/create" && e.container == "":
 		e.container = query.Get("name")
+		e.ended = make(chan struct{})
 		e.answer(w, http.StatusCreated, map[string]string{"Id": "1"})
 	case e.container != "" && request == "POST "+named+"/attach" && !e.running:
 		e.stdin, _ = e.hijack(w, r)
 	case e.container != "" && request == "POST "+named+"/start" && e.stdin != nil:
 		e.running = true
 		w.WriteHeader(http.StatusNoContent)
+		if e.dies != "" {
+			_, _ = io.WriteString(stdcopyWriter{e.stdin, stdcopy.Stderr}, e.dies)
+			e.stdin.Close()
+			e.container, e.running = "", false // dockerd removes it
+			close(e.ended)
+		}
 	case e.container != "" && request == "GET "+named+"/json":
-		e.answer(w, http.StatusOK, map[string]any{"Id": "1", "NetworkSettings": map[string]any{
+		e.answer(w, http.StatusOK, map[string]any{"Id": "1", "State": map[string]any{"Running": e.running}, "NetworkSettings": map[string]any{
 			"Networks": map[string]any{"bridge": map[string]any{"IPAddress": "172.17.64.2"}},
 		}})
 	case e.running && request == "POST "+named+"/exec":
@@ -99,6 +113,9 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if e.stdin != nil {
 			e.stdin.Close()
 		}
+		if e.ended != nil {
+			close(e.ended)
+		}
 		w.WriteHeader(http.StatusNoContent)
 	case e.image != "" && e.container == "" && request == "DELETE /images/"+e.image:
 		e.image = ""
@@ -108,6 +125,24 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		e.t.Errorf("unexpected request %s", request)
 		e.answer(w, http.StatusBadRequest, map[string]string{"message": "unexpected"})
+	}
+}
+
+// wait answers at once that it waits, and then how the container ended.
+func (e *engine) wait(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("condition") != "next-exit" {
+		e.t.Errorf("waits for %s", r.URL.RawQuery)
+	}
+	e.mu.Lock()
+	ended := e.ended
+	e.mu.Unlock()
+	w.Header().Set("Api-Version", apiVersion)
+	w.WriteHeader(http.StatusOK)
+	_ = http.NewResponseController(w).Flush()
+	select {
+	case <-ended:
+		_ = json.NewEncoder(w).Encode(map[string]int{"StatusCode": 255})
+	case <-r.Context().Done():
 	}
 }
 
@@ -248,6 +283,19 @@ func TestContainerThatCannotBeStartedLeavesNothing(t *testing.T) {
 				t.Errorf("left: %v", left)
 			}
 		})
+	}
+}
+
+func TestContainerThatDiesTellsItsExitStatusAndLastOutput(t *testing.T) {
+	e := &engine{dies: "exec /fabric: no such file or directory\n"}
+	p := &Prober{DockerHost: serveEngine(t, e), Program: program(t)}
+	_, err := p.Do(t.Context(), startRequest)
+	const want = "it ended by itself with exit status 255; the last that it printed: exec /fabric: no such file or directory"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want one that says %q", err, want)
+	}
+	if left := e.left(); len(left) > 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-
-	"github.com/ovsfabric/fabric/host/wire"
 )
 
 // Idle is what the probe container runs: it waits until its standard input
@@ -29,16 +27,25 @@ func Idle(ctx context.Context, stdin io.Reader) error {
 // ServePing reads one wire.PingRequest as JSON and writes its
 // []wire.PingResult.
 func ServePing(ctx context.Context, in io.Reader, out io.Writer) error {
-	var req wire.PingRequest
+	return serve(ctx, in, out, "ping", Ping)
+}
+
+// ServeARP reads one wire.ARPRequest as JSON and writes its []wire.ARPResult.
+func ServeARP(ctx context.Context, in io.Reader, out io.Writer) error {
+	return serve(ctx, in, out, "ARP", ARP)
+}
+
+func serve[Request, Result any](ctx context.Context, in io.Reader, out io.Writer, name string, probe func(context.Context, Request) (Result, error)) error {
+	var req Request
 	if err := json.NewDecoder(in).Decode(&req); err != nil {
-		return fmt.Errorf("read a ping request: %w", err)
+		return fmt.Errorf("read the %s request: %w", name, err)
 	}
-	results, err := Ping(ctx, req)
+	results, err := probe(ctx, req)
 	if err != nil {
 		return err
 	}
 	if err := json.NewEncoder(out).Encode(results); err != nil {
-		return fmt.Errorf("write the ping results: %w", err)
+		return fmt.Errorf("write the %s results: %w", name, err)
 	}
 	return nil
 }

@@ -66,6 +66,8 @@ func (p *Prober) Do(ctx context.Context, req wire.ProbeRequest) (wire.ProbeResul
 		res.ContainerStart = &started
 	case req.ContainerPing != nil:
 		res.Ping, err = p.pingFromContainer(ctx, req.ContainerPing.Ping)
+	case req.ContainerARP != nil:
+		res.ARP, err = p.arpFromContainer(ctx, req.ContainerARP.ARP)
 	case req.ContainerStop != nil:
 		err = p.stopContainer(ctx)
 	}

@@ -17,6 +17,7 @@ type ProbeRequest struct {
 	IperfClient    *IperfClientRequest    `json:"iperf_client,omitempty"`
 	ContainerStart *ContainerStartRequest `json:"container_start,omitempty"`
 	ContainerPing  *ContainerPingRequest  `json:"container_ping,omitempty"`
+	ContainerARP   *ContainerARPRequest   `json:"container_arp,omitempty"`
 	ContainerStop  *ContainerStopRequest  `json:"container_stop,omitempty"`
 }
 
@@ -26,7 +27,7 @@ type ProbeRequest struct {
 type ProbeResult struct {
 	Tree           *TreeStatus           `json:"tree,omitempty"`
 	Ping           []PingResult          `json:"ping,omitempty"` // of Ping and ContainerPing
-	ARP            []ARPResult           `json:"arp,omitempty"`
+	ARP            []ARPResult           `json:"arp,omitempty"`  // of ARP and ContainerARP
 	IperfServer    *IperfServerResult    `json:"iperf_server,omitempty"`
 	IperfClient    *IperfClientResult    `json:"iperf_client,omitempty"`
 	ContainerStart *ContainerStartResult `json:"container_start,omitempty"`
@@ -81,12 +82,13 @@ type PingResult struct {
 	Error    string        `json:"error,omitempty"` // why an echo was not sent or not delivered: "message too long, mtu=1450"
 }
 
-// ARPRequest asks by ARP probes (RFC 5227, 2.1.1) who has the addresses.
-// They are sent from the Docker bridge.
+// ARPRequest asks by ARP probes (RFC 5227, 2.1.1) who has the addresses. They
+// are broadcast, whatever the host's neighbour table says.
 type ARPRequest struct {
-	Interface string        `json:"interface"` // the Docker bridge
+	Interface string        `json:"interface"` // the Docker bridge; within a container its own interface
 	Addresses []netip.Addr  `json:"addresses"`
-	Wait      time.Duration `json:"wait"` // how long replies are collected
+	Wait      time.Duration `json:"wait"`             // how long replies are collected
+	Enough    bool          `json:"enough,omitempty"` // no longer than until there is one for each address
 }
 
 // ARPResult is who answered for one address. A host does not answer itself.
@@ -136,6 +138,11 @@ type ContainerStartResult struct {
 // ContainerPingRequest asks for pings from within the container.
 type ContainerPingRequest struct {
 	Ping PingRequest `json:"ping"`
+}
+
+// ContainerARPRequest asks for ARP probes from within the container.
+type ContainerARPRequest struct {
+	ARP ARPRequest `json:"arp"`
 }
 
 // ContainerStopRequest removes the container and its image.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ovsfabric/fabric/internal/build"
@@ -63,5 +64,18 @@ func TestWhatIsNoProgramIsToldByItsContent(t *testing.T) {
 	const sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" // FIPS 180-2, B.1
 	if got := id(t, path); got != sum {
 		t.Errorf("%s, want %s", got, sum)
+	}
+}
+
+func TestAProgramThatIsLinkedDynamicallyIsNotPortable(t *testing.T) {
+	t.Setenv("CGO_ENABLED", "0")
+	if err := build.Portable(made(t, "static")); err != nil {
+		t.Errorf("a static program: %v", err)
+	}
+	// A position-independent program asks for a loader, also where there is no C
+	// compiler here to build one as cgo does.
+	err := build.Portable(made(t, "dynamic", "-buildmode=pie"))
+	if err == nil || !strings.Contains(err.Error(), "is linked dynamically (its loader is /lib") || !strings.Contains(err.Error(), "CGO_ENABLED=0 go build ./cmd/fabric") {
+		t.Errorf("error %v, want one that says so and how to build it", err)
 	}
 }

@@ -42,12 +42,18 @@ func (p *Programs) For(arch string) (*Program, error) {
 		return program, nil
 	}
 	path := p.executable
-	if arch != runtime.GOARCH || runtime.GOOS != "linux" {
+	other := arch != runtime.GOARCH || runtime.GOOS != "linux"
+	if other {
 		path = filepath.Join(filepath.Dir(path), "fabric-linux-"+arch)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("no fabric binary for %s: %w", arch, err)
+	}
+	if other { // the running one was looked at before any host was
+		if err := build.Portable(path); err != nil {
+			return nil, err
+		}
 	}
 	id, err := build.ID(path)
 	if err != nil {

@@ -13,7 +13,9 @@ import (
 	"github.com/ovsfabric/fabric/plan"
 )
 
-func mtu(n int) plan.HostState { return plan.HostState{OVS: &plan.OVS{Bridge: plan.Bridge{Name: "br0", MTU: n}}} }
+func mtu(n int) plan.HostState {
+	return plan.HostState{OVS: &plan.OVS{Bridge: plan.Bridge{Name: "br0", MTU: n}}}
+}
 
 // steps is a plan of three steps, the middle one for h1 alone.
 func steps() (*plan.Plan, map[string]*fakeHost) {

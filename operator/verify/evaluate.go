@@ -14,6 +14,7 @@ func Evaluate(exp Expected, res Results) Report {
 	e := newEvaluation(exp, res)
 	e.tree()
 	e.ping()
+	e.broadcast()
 	e.mtu()
 	e.oversize()
 	e.addresses()
@@ -139,6 +140,13 @@ func (e *evaluation) whyLost(pair Pair) diagnosis {
 	if d, shared := e.sharedAddress(pair); shared {
 		return d
 	}
+	for _, p := range []Pair{pair, pair.reverse()} { // neither end finds the other's MAC address then
+		if heard, asked := e.heard(p); asked && !heard && e.tunnelsCarry(p) {
+			if d, known := e.whyNoBroadcast(p); known {
+				return d
+			}
+		}
+	}
 	if e.small.nobody {
 		return e.whyNobody()
 	}
@@ -175,7 +183,7 @@ func (e *evaluation) whyLost(pair Pair) diagnosis {
 func (e *evaluation) whyNobody() diagnosis {
 	if e.anyTunnelUp() {
 		return diagnosis{
-			cause: fmt.Sprintf("no host reaches another though tunnels are up: the bridge of the tunnels is not in %s, or %s is filtered", e.exp.Bridge, e.exp.Bridge),
+			cause: fmt.Sprintf("no host reaches another though tunnels are up: %s is not joined to them, or is filtered", e.exp.Bridge),
 			cure:  fmt.Sprintf("run fabric apply; then look at bridge link and ip addr show %s on one host", e.exp.Bridge),
 		}
 	}
@@ -206,7 +214,7 @@ func (e *evaluation) whyCutOff(host string) diagnosis {
 		}
 	}
 	return diagnosis{
-		cause: fmt.Sprintf("%s is cut off: the bridge of its tunnels is not in %s, %s has not its address, or its firewall drops everything",
+		cause: fmt.Sprintf("%s is cut off: %s is not joined to its tunnels, %s has not its address, or its firewall drops everything",
 			host, e.exp.Bridge, e.exp.Bridge),
 		cure: fmt.Sprintf("run fabric apply; then look at bridge link, ip addr show %s and iptables -S on %s", e.exp.Bridge, host),
 	}

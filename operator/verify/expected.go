@@ -16,6 +16,7 @@ type Expected struct {
 	Overhead int      // what a tunnel adds to a packet of the fabric, bytes
 	Tunnel   string   // what the underlay has to let through, for people: "VXLAN (UDP port 4789)"
 	Bridge   string   // the Linux bridge that containers are on
+	Trunk    string   // the Open vSwitch bridge of the tunnels
 	Protocol string   // "stp" or "rstp"
 	Root     string   // the root bridge's host
 	Hosts    []Host   // in the order in which they are reported
@@ -32,6 +33,9 @@ type Host struct {
 	LinkMAC   string       // of the Linux bridge that has its address; "": not checked
 	Userspace bool         // Open vSwitch's userspace datapath
 	Ports     []Port       // its tunnels
+	Networks  []string     // that have a patch port on the bridge of the tunnels
+	Member    string       // the link of Open vSwitch that is in the Linux bridge; "": not known
+	Switch    string       // version of Open vSwitch, for people; "": not known
 }
 
 // Port is the predicted spanning-tree port of a tunnel, in the words of

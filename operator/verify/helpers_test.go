@@ -65,3 +65,14 @@ func port(res verify.Results, host, peer string, change func(*wire.TreePort)) {
 }
 
 func down(p *wire.TreePort) { p.BFD, p.Role, p.State = "down", "disabled", "discarding" }
+
+// deaf has no request by ARP reach a host.
+func deaf(results map[string][]wire.ARPResult, host string) {
+	for from, list := range results {
+		for i, result := range list {
+			if hostOf(result.Address) == host {
+				results[from][i].MACs = []string{}
+			}
+		}
+	}
+}

@@ -19,6 +19,7 @@ const (
 const (
 	CheckTree       = "tree"       // the live spanning tree is the predicted one; per host and per tunnel
 	CheckPing       = "ping"       // hosts reach each other; per direction
+	CheckBroadcast  = "broadcast"  // a frame to all reaches each host, and each host's container; per direction
 	CheckMTU        = "mtu"        // packets of exactly the fabric's MTU pass; per direction
 	CheckOversize   = "oversize"   // packets of one byte more are refused; per direction
 	CheckAddresses  = "addresses"  // each host's address is on one machine only; per host
@@ -29,7 +30,7 @@ const (
 
 func checkNames() []string {
 	return []string{
-		CheckTree, CheckPing, CheckMTU, CheckOversize,
+		CheckTree, CheckPing, CheckBroadcast, CheckMTU, CheckOversize,
 		CheckAddresses, CheckRemoved, CheckThroughput, CheckContainers,
 	}
 }

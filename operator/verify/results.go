@@ -14,6 +14,7 @@ type Results struct {
 	Pings      Pings
 	Underlay   map[string][]wire.PingResult // between the ends of tunnels, beside the fabric
 	Largest    map[string]int               // bytes: what still passed to all targets that packets of the MTU are lost to
+	Broadcast  map[string][]wire.ARPResult  // of the others' addresses, until each is answered for; nil: not asked for
 	ARP        map[string][]wire.ARPResult
 	Transfers  []Transfer
 	Containers *ContainerResults // nil: not asked for
@@ -43,6 +44,7 @@ type Transfer struct {
 type ContainerResults struct {
 	Addresses map[string]netip.Addr // by host
 	Pings     Pings
+	Broadcast map[string][]wire.ARPResult
 }
 
 // index finds a ping's result by its direction.

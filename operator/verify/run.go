@@ -24,6 +24,7 @@ func Run(ctx context.Context, nodes map[string]Node, exp Expected, opts Options)
 	for _, step := range []func(context.Context) error{
 		func(ctx context.Context) error { return r.tree(ctx, deadline) },
 		func(ctx context.Context) error { return r.ping(ctx, deadline) },
+		func(ctx context.Context) error { return r.broadcast(ctx, deadline) },
 		r.sizes,
 		r.largest,
 		r.underlay,
@@ -248,12 +249,7 @@ func (r *runner) spacing(count int) time.Duration {
 // hostPing makes each host's request to ping all others.
 func (r *runner) hostPing(ctx context.Context, size int, df bool, count int) func(Host) *wire.ProbeRequest {
 	return func(host Host) *wire.ProbeRequest {
-		var targets []netip.Addr
-		for _, other := range r.exp.Hosts {
-			if other.Name != host.Name && (r.some == nil || r.some[host.Name] || r.some[other.Name]) {
-				targets = append(targets, other.Address)
-			}
-		}
+		targets := r.others(host)
 		if len(targets) == 0 {
 			return nil
 		}
@@ -264,26 +260,59 @@ func (r *runner) hostPing(ctx context.Context, size int, df bool, count int) fun
 	}
 }
 
-func (r *runner) arp(ctx context.Context) error {
+// others are the addresses of all hosts that a host is to reach.
+func (r *runner) others(host Host) []netip.Addr {
+	var addresses []netip.Addr
+	for _, other := range r.exp.Hosts {
+		if other.Name != host.Name && (r.some == nil || r.some[host.Name] || r.some[other.Name]) {
+			addresses = append(addresses, other.Address)
+		}
+	}
+	return addresses
+}
+
+func (r *runner) broadcast(ctx context.Context, deadline time.Time) error {
+	r.progress("asking all hosts by broadcast")
+	return r.settle(ctx, deadline, CheckBroadcast, func(ctx context.Context) (err error) {
+		r.res.Broadcast, err = r.arps(ctx, CheckBroadcast, func(host Host) *wire.ProbeRequest {
+			addresses := r.others(host)
+			if len(addresses) == 0 {
+				return nil
+			}
+			return &wire.ProbeRequest{ARP: &wire.ARPRequest{
+				Interface: r.exp.Bridge, Addresses: addresses, Wait: patience.Stretch(ctx, arpWait), Enough: true,
+			}}
+		})
+		return err
+	})
+}
+
+func (r *runner) arp(ctx context.Context) (err error) {
 	r.progress("looking for duplicate addresses")
 	var addresses []netip.Addr
 	for _, host := range r.exp.Hosts {
 		addresses = append(addresses, host.Address)
 	}
-	answers, err := r.each(ctx, func(Host) *wire.ProbeRequest {
+	r.res.ARP, err = r.arps(ctx, CheckAddresses, func(Host) *wire.ProbeRequest {
 		return &wire.ProbeRequest{ARP: &wire.ARPRequest{
 			Interface: r.exp.Bridge, Addresses: addresses, Wait: patience.Stretch(ctx, arpWait),
 		}}
 	})
-	r.res.ARP = make(map[string][]wire.ARPResult)
+	return err
+}
+
+// arps sends a request for ARP probes to each host and collects the results.
+func (r *runner) arps(ctx context.Context, check string, request func(Host) *wire.ProbeRequest) (map[string][]wire.ARPResult, error) {
+	answers, err := r.each(ctx, request)
+	results := make(map[string][]wire.ARPResult)
 	for _, a := range answers {
 		if a.err != nil {
-			r.fail(CheckAddresses, a)
+			r.fail(check, a)
 			continue
 		}
-		r.res.ARP[a.host] = a.result.ARP
+		results[a.host] = a.result.ARP
 	}
-	return err
+	return results, err
 }
 
 // iperf measures one pair after the other, so that they do not share a link.

@@ -47,6 +47,15 @@ func (r *runner) containers(ctx context.Context) (err error) {
 	}
 	r.progress("pinging between containers")
 	started := slices.Clone(r.res.Errors)
+	err = r.settle(ctx, deadline, CheckBroadcast, func(ctx context.Context) (err error) {
+		r.res.Errors = slices.Clone(started)
+		found.Broadcast, err = r.arps(ctx, CheckBroadcast, r.containerARP(ctx))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	started = slices.Clone(r.res.Errors)
 	return r.settle(ctx, deadline, CheckContainers, func(ctx context.Context) (err error) {
 		r.res.Errors = slices.Clone(started)
 		if found.Pings.Small, err = r.pings(ctx, CheckContainers, r.containerPing(ctx, smallSize, false, pingCount)); err != nil {
@@ -64,13 +73,8 @@ func (r *runner) containers(ctx context.Context) (err error) {
 // all other containers.
 func (r *runner) containerPing(ctx context.Context, size int, df bool, count int) func(Host) *wire.ProbeRequest {
 	return func(host Host) *wire.ProbeRequest {
-		var targets []netip.Addr
-		for _, other := range r.exp.Hosts {
-			if address, runs := r.res.Containers.Addresses[other.Name]; runs && other.Name != host.Name {
-				targets = append(targets, address)
-			}
-		}
-		if _, runs := r.res.Containers.Addresses[host.Name]; !runs || len(targets) == 0 {
+		targets := r.otherContainers(host)
+		if len(targets) == 0 {
 			return nil
 		}
 		return &wire.ProbeRequest{ContainerPing: &wire.ContainerPingRequest{Ping: wire.PingRequest{
@@ -78,6 +82,38 @@ func (r *runner) containerPing(ctx context.Context, size int, df bool, count int
 			Count: count, Interval: pingInterval, Spacing: r.spacing(count), Timeout: patience.Stretch(ctx, pingTimeout),
 		}}}
 	}
+}
+
+// containerInterface is that of a container on Docker's default bridge.
+const containerInterface = "eth0"
+
+// containerARP makes the request of each host whose container runs to ask all
+// other containers by broadcast.
+func (r *runner) containerARP(ctx context.Context) func(Host) *wire.ProbeRequest {
+	return func(host Host) *wire.ProbeRequest {
+		targets := r.otherContainers(host)
+		if len(targets) == 0 {
+			return nil
+		}
+		return &wire.ProbeRequest{ContainerARP: &wire.ContainerARPRequest{ARP: wire.ARPRequest{
+			Interface: containerInterface, Addresses: targets, Wait: patience.Stretch(ctx, arpWait), Enough: true,
+		}}}
+	}
+}
+
+// otherContainers are the addresses of the containers on all other hosts, none
+// for a host whose own does not run.
+func (r *runner) otherContainers(host Host) []netip.Addr {
+	var targets []netip.Addr
+	if _, runs := r.res.Containers.Addresses[host.Name]; !runs {
+		return nil
+	}
+	for _, other := range r.exp.Hosts {
+		if address, runs := r.res.Containers.Addresses[other.Name]; runs && other.Name != host.Name {
+			targets = append(targets, address)
+		}
+	}
+	return targets
 }
 
 func (r *runner) stopContainers(ctx context.Context) error {

@@ -31,7 +31,10 @@ func (r *runner) settlePings(ctx context.Context, deadline time.Time) ([]Check, 
 	if err := r.ping(ctx, deadline); err != nil {
 		return nil, fmt.Errorf("settle %s: %w", r.exp.Fabric, err)
 	}
-	asked := []string{CheckPing}
+	if err := r.broadcast(ctx, deadline); err != nil {
+		return nil, fmt.Errorf("settle %s: %w", r.exp.Fabric, err)
+	}
+	asked := []string{CheckPing, CheckBroadcast}
 	if r.res.Trees != nil {
 		asked = append(asked, CheckTree)
 	}

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,4 +68,26 @@ func TestSettleWaitsForTheTunnelsThatCarryTraffic(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestSettleNamesTheCauseWhereNoFrameToAllPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fabric := verifytest.New(verifytest.Three())
+		for i := range fabric.Expected.Hosts {
+			fabric.Expected.Hosts[i].Member, fabric.Expected.Hosts[i].Switch = "br0", "4.0.0"
+		}
+		fabric.Floods = func(verify.Pair) bool { return false }
+		for _, reached := range []bool{true, false} { // whether the hosts know each other's MAC addresses
+			fabric.Carries = func(verify.Pair, int) bool { return reached }
+			failed, err := verify.Settle(t.Context(), fabric.Nodes(), fabric.Expected, verify.Options{Settle: time.Second})
+			if err != nil || len(failed) == 0 {
+				t.Fatalf("reached %v: failed %v, error %v", reached, failed, err)
+			}
+			for _, check := range failed {
+				if !strings.Contains(check.Cause, "Open vSwitch 4.0.0 floods nothing to a port that takes no part in the tree") {
+					t.Errorf("reached %v: %+v", reached, check)
+				}
+			}
+		}
+	})
 }

@@ -100,6 +100,10 @@ func (t *table) figures(name string, status Status) string {
 			}
 			return fmt.Sprintf("%s ms mean, %s ms worst", millis(sum/time.Duration(len(r.RTTs))), millis(worst))
 		}
+	case CheckBroadcast:
+		if status == Pass {
+			return "frames to all reach all"
+		}
 	case CheckMTU:
 		if status == Pass {
 			return fmt.Sprintf("%d bytes pass", r.MTU)

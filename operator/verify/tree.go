@@ -39,6 +39,10 @@ func (e *evaluation) bridge(host Host, live wire.TreeStatus) {
 		e.fault(Fail, CheckTree, host.Name, "",
 			fmt.Sprintf("the root bridge is %s instead of %s", e.bridgeName(live.Root.MAC), root.Name), e.whyRoot(host, live))
 	default:
+		if detail, d := e.unjoined(host, live); detail != "" {
+			e.fault(Fail, CheckTree, host.Name, "", detail, d)
+			return
+		}
 		e.pass(CheckTree, host.Name, "")
 	}
 }

@@ -20,6 +20,8 @@ type Fabric struct {
 	Expected verify.Expected
 	// Carries says whether packets of a size get from one host to another.
 	Carries func(pair verify.Pair, size int) bool
+	// Floods says whether frames to all get from one host to another.
+	Floods func(pair verify.Pair) bool
 	// Tree changes what a host answers to the count-th question for the
 	// tree, counted from 1.
 	Tree func(host string, count int, tree *wire.TreeStatus)
@@ -111,7 +113,10 @@ func (f *Fabric) probe(ctx context.Context, host verify.Host, req wire.ProbeRequ
 		}
 		return f.ping(host, *req.Ping, func(h verify.Host) netip.Addr { return h.Address })
 	case req.ARP != nil:
-		return f.arp(host, *req.ARP)
+		if req.ARP.Interface != f.Expected.Bridge {
+			return wire.ProbeResult{}, fmt.Errorf("there is no interface %s", req.ARP.Interface)
+		}
+		return f.arp(host, *req.ARP, func(h verify.Host) netip.Addr { return h.Address }), nil
 	case req.IperfServer != nil:
 		listen := netip.AddrPortFrom(req.IperfServer.Address, iperfPort)
 		f.servers[listen] = true
@@ -130,6 +135,11 @@ func (f *Fabric) probe(ctx context.Context, host verify.Host, req wire.ProbeRequ
 			return wire.ProbeResult{}, fmt.Errorf("no container runs on %s", host.Name)
 		}
 		return f.ping(host, req.ContainerPing.Ping, Container)
+	case req.ContainerARP != nil:
+		if !f.containers[host.Name] || req.ContainerARP.ARP.Interface != "eth0" {
+			return wire.ProbeResult{}, fmt.Errorf("no container runs on %s, or it has no interface %s", host.Name, req.ContainerARP.ARP.Interface)
+		}
+		return f.arp(host, req.ContainerARP.ARP, Container), nil
 	case req.ContainerStop != nil:
 		delete(f.containers, host.Name)
 		return wire.ProbeResult{}, nil
@@ -168,19 +178,17 @@ func (f *Fabric) ping(from verify.Host, req wire.PingRequest, address func(verif
 	return wire.ProbeResult{Ping: results}, nil
 }
 
-func (f *Fabric) arp(asker verify.Host, req wire.ARPRequest) (wire.ProbeResult, error) {
-	if req.Interface != f.Expected.Bridge {
-		return wire.ProbeResult{}, fmt.Errorf("there is no interface %s", req.Interface)
-	}
+func (f *Fabric) arp(asker verify.Host, req wire.ARPRequest, of func(verify.Host) netip.Addr) wire.ProbeResult {
 	var results []wire.ARPResult
 	for _, address := range req.Addresses {
 		result := wire.ARPResult{Address: address, MACs: []string{}}
 		for _, host := range f.Expected.Hosts {
-			if host.Address == address && host.Name != asker.Name {
+			flooded := f.Floods == nil || f.Floods(verify.Pair{From: asker.Name, To: host.Name})
+			if of(host) == address && host.Name != asker.Name && flooded {
 				result.MACs = append(result.MACs, host.LinkMAC)
 			}
 		}
 		results = append(results, result)
 	}
-	return wire.ProbeResult{ARP: results}, nil
+	return wire.ProbeResult{ARP: results}
 }

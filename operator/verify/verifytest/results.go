@@ -33,6 +33,7 @@ func Hosts(count int) verify.Expected {
 		Overhead: 50,
 		Tunnel:   "VXLAN (UDP port 4789)",
 		Bridge:   "docker0",
+		Trunk:    "br0",
 		Protocol: "rstp",
 		Root:     "h1",
 	}
@@ -44,6 +45,8 @@ func Hosts(count int) verify.Expected {
 			Range:     netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 17, byte(i), 0}), 24),
 			BridgeMAC: fmt.Sprintf("0a:00:00:00:00:%02x", i),
 			LinkMAC:   fmt.Sprintf("0a:00:00:00:01:%02x", i),
+			Networks:  []string{"default"},
+			Member:    "fab-default",
 		})
 	}
 	return exp
@@ -66,6 +69,11 @@ func Tree(exp verify.Expected, host string) wire.TreeStatus {
 				Link: "up", BFD: "up",
 			})
 		}
+		for _, network := range h.Networks {
+			tree.Ports = append(tree.Ports, wire.TreePort{
+				Name: "patch-" + network, Network: network, Role: "designated", State: "forwarding", Link: "up",
+			})
+		}
 	}
 	return tree
 }
@@ -82,18 +90,26 @@ func Results(exp verify.Expected) verify.Results {
 		Trees:      make(map[string]wire.TreeStatus),
 		Pings:      pings(exp, func(h verify.Host) netip.Addr { return h.Address }),
 		Underlay:   pings(exp, underlay).Small,
+		Broadcast:  make(map[string][]wire.ARPResult),
 		ARP:        make(map[string][]wire.ARPResult),
-		Containers: &verify.ContainerResults{Addresses: make(map[string]netip.Addr), Pings: pings(exp, Container)},
+		Containers: &verify.ContainerResults{
+			Addresses: make(map[string]netip.Addr), Pings: pings(exp, Container), Broadcast: make(map[string][]wire.ARPResult),
+		},
+	}
+	ask := func(of map[string][]wire.ARPResult, host verify.Host, address netip.Addr, macs ...string) {
+		of[host.Name] = append(of[host.Name], wire.ARPResult{Address: address, MACs: append([]string{}, macs...)})
 	}
 	for _, host := range exp.Hosts {
 		res.Trees[host.Name] = Tree(exp, host.Name)
 		res.Containers.Addresses[host.Name] = Container(host)
 		for _, other := range exp.Hosts {
-			macs := []string{}
-			if other.Name != host.Name {
-				macs = append(macs, other.LinkMAC)
+			if other.Name == host.Name {
+				ask(res.ARP, host, other.Address)
+				continue
 			}
-			res.ARP[host.Name] = append(res.ARP[host.Name], wire.ARPResult{Address: other.Address, MACs: macs})
+			ask(res.ARP, host, other.Address, other.LinkMAC)
+			ask(res.Broadcast, host, other.Address, other.LinkMAC)
+			ask(res.Containers.Broadcast, host, Container(other), "0a:00:00:00:02:01")
 		}
 	}
 	for _, pair := range verify.ThroughputPairs(exp) {
