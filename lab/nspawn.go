@@ -33,7 +33,7 @@ func (nspawn) pace() pace {
 }
 
 func (d nspawn) layOut(_ context.Context, h Host) error {
-	for _, part := range []string{"work", "root", "docker"} {
+	for _, part := range []string{"work", "root", "docker", "containerd"} {
 		if err := makeDir(d.names.disk(h.Name, part), 0o755); err != nil {
 			return err
 		}
@@ -63,6 +63,7 @@ func (d nspawn) command(_ context.Context, h Host) (argv, env []string, err erro
 		"--bind=/dev/net/tun",
 		// Docker's overlayfs cannot stand on the host's.
 		"--bind=" + disk("docker") + ":/var/lib/docker",
+		"--bind=" + disk("containerd") + ":/var/lib/containerd",
 	}
 	return argv, []string{
 		// Docker and the hosts' network set-up write below /proc/sys and /sys.

@@ -69,6 +69,16 @@ func afterStop(at ...string) []string {
 	return later
 }
 
+// afterStand are moments of a migration's second step, in which the access
+// bridges are used.
+func afterStand(at ...string) []string {
+	later := make([]string, len(at))
+	for i := range at {
+		later[i] = atCheck + andThen + at[i]
+	}
+	return later
+}
+
 var (
 	moments    = []string{atJournal, atStop, atSwitch, atLinks, atBoot, atDocker, atCheck, atSettle}
 	goingAway  = []string{atStop, atLinks, atSwitch, atDocker, atCheck}
@@ -141,6 +151,14 @@ var faultCases = slices.Concat(
 	each("first", foreignPortAndKill, asBefore, atDocker),
 	each("first", secondApply, asWanted, atJournal, atDocker, atSettle),
 	each("first", lostWatch, asWanted, atPlan),
+	each("migrate", killNode, asBefore, atJournal, atSwitch, atSettle),
+	each("migrate", killNode, asBefore, afterStand(atSwitch, atLinks, atBoot, atDocker, atCheck, atSettle)...),
+	each("migrate", killController, asBefore, atSwitch),
+	each("migrate", killController, asBefore, afterStand(atLinks, atSettle)...),
+	each("migrate", powerCut, asBefore, atSwitch, atSettle),
+	each("migrate", powerCut, asBefore, afterStand(atLinks, atBoot, atSettle)...),
+	each("migrate", stopSwitch, either, afterStand(atLinks)...), // it may be back before it is looked for
+	each("migrate", readOnlyEtc, asBefore, afterStand(atSwitch)...),
 )
 
 // TestFaults has an apply meet faults at each of its moments, on hosts of its

@@ -39,10 +39,8 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "fabric")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "github.com/ovsfabric/fabric/cmd/fabric")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s%v\n", out, err)
+	if err := build(".", program, "github.com/ovsfabric/fabric/cmd/fabric"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
@@ -50,9 +48,10 @@ func run(m *testing.M) int {
 
 // world is a lab with a fabric file of the test's own.
 type world struct {
-	t    testing.TB
-	lab  *lab.Lab
-	file string
+	t       testing.TB
+	lab     *lab.Lab
+	file    string
+	program string // the fabric that it runs
 }
 
 // boot is up, for a test that wants to know of the tunnels where it fails.
@@ -94,13 +93,50 @@ func up(t testing.TB, scenario, name string, changes ...func(*lab.Spec) error) *
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, lab: l, file: filepath.Join(t.TempDir(), "fabric.yaml")}
+	w := &world{t: t, lab: l, file: filepath.Join(t.TempDir(), "fabric.yaml"), program: program}
+	w.noteVersions()
 	data, err := os.ReadFile(filepath.Join(scenario, "fabric.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.write(string(data))
 	return w
+}
+
+// release has all hosts run a Debian release.
+func release(name string) func(*lab.Spec) error {
+	return func(spec *lab.Spec) error {
+		for i := range spec.Hosts {
+			spec.Hosts[i].Release = name
+		}
+		return nil
+	}
+}
+
+// noteVersions writes what the hosts run into the file that VERSIONS names, a line
+// for each kind of host, for whoever runs the tests.
+func (w *world) noteVersions() {
+	w.t.Helper()
+	path := os.Getenv("VERSIONS")
+	if path == "" {
+		return
+	}
+	seen := make(map[string]string) // by release and driver
+	for _, h := range w.lab.Spec.Hosts {
+		kind := h.Release + ", " + h.Driver
+		if seen[kind] == "" {
+			seen[kind] = w.on(h.Name, `echo "$(ovs-vswitchd --version | sed -n 's/.*(Open vSwitch) //p') | $(dockerd --version | sed 's/Docker version //; s/[+,].*//') |`+
+				` $(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p') | $(uname -r)"`)
+		}
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer f.Close()
+	for _, kind := range slices.Sorted(maps.Keys(seen)) {
+		fmt.Fprintf(f, "| %s | %s |\n", kind, seen[kind])
+	}
 }
 
 // allowHosts lets this machine's kernel have what n hosts take until the test
@@ -228,7 +264,7 @@ func runCommand(t testing.TB, cmd *exec.Cmd) result {
 
 // command is fabric on the controller, with the test's file.
 func (w *world) command(args ...string) *exec.Cmd {
-	argv := append([]string{program}, args...)
+	argv := append([]string{w.program}, args...)
 	return w.lab.Ctl(w.t.Context(), append(argv, "-f", w.file)...)
 }
 
@@ -437,6 +473,16 @@ func (w *world) compare(want map[string]string) {
 func (w *world) importImage(host string) {
 	w.t.Helper()
 	w.on(host, `docker image inspect busybox >/dev/null 2>&1 || docker import - busybox < /usr/share/lab/busybox.tar`)
+}
+
+// textFile is a file of this machine with a content.
+func textFile(t testing.TB, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // container starts a container on a host's default network and returns its

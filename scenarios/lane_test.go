@@ -37,12 +37,15 @@ type op struct {
 	base   string // what the hosts are before it
 	args   []string
 	tunnel string // in the file
+	older  bool   // by a build without access bridges
 }
 
 var ops = map[string]op{
-	"first":   {"", []string{"apply", "--yes"}, "vxlan"},
-	"change":  {"first", []string{"apply", "--yes"}, "gre"},
-	"destroy": {"first", []string{"destroy", "--yes"}, "vxlan"},
+	"first":   {"", []string{"apply", "--yes"}, "vxlan", false},
+	"change":  {"first", []string{"apply", "--yes"}, "gre", false},
+	"destroy": {"first", []string{"destroy", "--yes"}, "vxlan", false},
+	"older":   {"", []string{"apply", "--yes"}, "vxlan", true},
+	"migrate": {"older", []string{"apply", "--yes"}, "vxlan", false},
 }
 
 // content is the lane's fabric file.
@@ -63,6 +66,7 @@ var laneHosts = []struct {
 }{
 	{"", []string{"h11"}}, {"", []string{"h12"}}, {"", []string{"h13", "h14"}},
 	{"first", []string{"h21", "h22"}}, {"first", []string{"h31", "h32"}}, {"first", []string{"h41", "h42"}},
+	{"older", []string{"h51", "h52"}},
 }
 
 // bootLanes boots the hosts of all lanes, and looks at what their ops make of
@@ -126,7 +130,7 @@ func (l *lane) look() {
 		l.seen[l.base] = l.pictures()
 	}
 	for _, name := range slices.Sorted(maps.Keys(ops)) {
-		if ops[name].base != l.base {
+		if ops[name].base != l.base || ops[name].older {
 			continue
 		}
 		l.do(name)
@@ -141,7 +145,11 @@ func (l *lane) look() {
 func (l *lane) do(name string) {
 	l.t.Helper()
 	l.write(l.content(ops[name].tunnel))
-	l.must(ops[name].args...)
+	w := l.world
+	if ops[name].older {
+		w = w.older()
+	}
+	w.must(ops[name].args...)
 }
 
 // reset brings the hosts to the lane's base, and says whether they look like it.
@@ -149,15 +157,19 @@ func (l *lane) reset() bool {
 	l.t.Helper()
 	name := l.base
 	args := []string{"destroy", "--yes"}
-	if name != "" {
+	older := name != "" && ops[name].older // which knows nothing of what a newer one made
+	if name != "" && !older {
 		args = ops[name].args
-	} else {
+	} else if name == "" {
 		name = "first"
 	}
 	l.write(l.content(ops[name].tunnel))
 	if r := l.fabric(args...); r.exit != 0 {
 		l.t.Logf("fabric %s: %s%s", strings.Join(args, " "), r.stdout, r.stderr)
 		return false
+	}
+	if older {
+		l.do(name)
 	}
 	_, diffs := l.end(endTime, l.base)
 	if diffs != "" {
@@ -181,7 +193,7 @@ func (l *lane) pictures() map[string]string {
 func (l *lane) picture(host string) string {
 	return l.snapshot(host) + "\n" + l.try(host, `
 		ovs-vsctl --format=csv --columns=name,type,options,bfd,mtu_request list Interface | sort
-		ip -o link show dev br0 2>/dev/null | grep -o 'master [^ ]*'
+		for d in br0 fab-default; do ip -o link show dev $d 2>/dev/null | grep -o 'master [^ ]*'; done
 		# Of a unit whose file is gone systemd may still know that it was killed.
 		for u in docker.service docker.socket fabric-restore.service fabric-watch.service fabric-recover.service; do
 			systemctl is-active --quiet $u && echo $u runs

@@ -119,7 +119,7 @@ func TestThreeHosts(t *testing.T) {
 		for _, c := range report.Checks {
 			seen[c.Name] = true
 		}
-		for _, name := range []string{"tree", "ping", "mtu", "oversize", "addresses", "containers"} {
+		for _, name := range []string{"tree", "ping", "broadcast", "mtu", "oversize", "addresses", "containers"} {
 			if !seen[name] {
 				t.Errorf("no check %q in the report", name)
 			}
@@ -128,6 +128,8 @@ func TestThreeHosts(t *testing.T) {
 			t.Error("not passed")
 		}
 	})
+
+	step("a container cannot speak to the tree, nor send frames with a tag", cannotHarm)
 
 	step("status shows the live tree", func(t *testing.T, w *world) {
 		out := w.must("status").stdout
@@ -160,7 +162,7 @@ func TestThreeHosts(t *testing.T) {
 	})
 
 	step("verify finds what was broken behind its back", func(t *testing.T, w *world) {
-		w.on("h3", "ip link set br0 nomaster")
+		w.on("h3", "ip link set fab-default nomaster")
 		r := w.fabric("verify", "--containers=false")
 		if r.exit != 1 || !strings.Contains(r.stdout, "h3") {
 			t.Errorf("exit status %d\n%s", r.exit, r.stdout)
@@ -196,10 +198,10 @@ func TestThreeHosts(t *testing.T) {
 		}
 	})
 
-	step("a fabric whose bridges were all deleted is made whole by an apply", func(t *testing.T, w *world) {
-		for _, h := range hosts {
-			w.on(h, "ovs-vsctl del-br br0")
-		}
+	step("a fabric whose bridges were deleted is made whole by an apply", func(t *testing.T, w *world) {
+		w.on("h1", "ovs-vsctl del-br br0 -- del-br fab-default")
+		w.on("h2", "ovs-vsctl del-br br0")
+		w.on("h3", "ovs-vsctl del-br fab-default")
 		w.must("apply", "--yes")
 		w.must("verify", "--containers=false")
 	})
@@ -209,7 +211,7 @@ func TestThreeHosts(t *testing.T) {
 		w.write(strings.Replace(w.read(), "tunnel: {key: 7}", "tunnel: {type: gre}", 1))
 		w.must("apply", "--yes")
 		w.must("verify", "--containers=false")
-		if ports := w.on("h1", "ovs-vsctl list-ports br0"); ports != "gre-h2\ngre-h3" {
+		if ports := w.on("h1", "ovs-vsctl list-ports br0"); ports != "gre-h2\ngre-h3\npatch-default" {
 			t.Errorf("ports of br0: %q", ports)
 		}
 		if mtu := w.on("h1", "cat /sys/class/net/docker0/mtu"); mtu != "1462" {
@@ -232,7 +234,7 @@ func TestThreeHosts(t *testing.T) {
 		w.write(strings.Replace(all, "  h1: {address: 192.0.2.11}\n", "", 1))
 		w.must("apply", "--yes")
 		w.compare(map[string]string{"h1": pristine["h1"]})
-		if ports := w.on("h2", "ovs-vsctl list-ports br0"); ports != "gre-h3" {
+		if ports := w.on("h2", "ovs-vsctl list-ports br0"); ports != "gre-h3\npatch-default" {
 			t.Errorf("ports of br0 on h2: %q", ports)
 		}
 		w.must("verify", "--containers=false")

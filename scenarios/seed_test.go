@@ -28,24 +28,27 @@ func TestSeed2015(t *testing.T) {
 				echo $p $(ovs-vsctl get interface $p type options bfd)
 			done
 			ls /sys/class/net/docker0/brif
-			cat /sys/class/net/docker0/mtu /sys/class/net/br0/mtu
+			cat /sys/class/net/docker0/mtu /sys/class/net/fab-default/mtu
 			docker network inspect bridge -f '{{range .IPAM.Config}}{{.Subnet}} {{.IPRange}} {{.Gateway}}{{end}}'`
 		for h, want := range map[string]string{
 			"h1": `gre-h2 gre {remote_ip="192.0.2.12"} {}
 gre-h3 gre {remote_ip="192.0.2.13"} {}
-br0
+patch-default patch {peer=trunk-default} {}
+fab-default
 1462
 1462
 172.17.0.0/16 172.17.0.0/18 172.17.0.1`,
 			"h2": `gre-h1 gre {remote_ip="192.0.2.11"} {}
 gre-h3 gre {remote_ip="192.0.2.13"} {}
-br0
+patch-default patch {peer=trunk-default} {}
+fab-default
 1462
 1462
 172.17.0.0/16 172.17.64.0/18 172.17.64.1`,
 			"h3": `gre-h1 gre {remote_ip="192.0.2.11"} {}
 gre-h2 gre {remote_ip="192.0.2.12"} {}
-br0
+patch-default patch {peer=trunk-default} {}
+fab-default
 1462
 1462
 172.17.0.0/16 172.17.128.0/18 172.17.128.1`,

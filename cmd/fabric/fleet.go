@@ -19,33 +19,40 @@ import (
 
 // fleet is the sessions with a fabric's hosts and what they answered.
 type fleet struct {
-	programs *remote.Programs
-	parallel int
-	stderr   io.Writer
-	mu       sync.Mutex
-	sessions map[string]*remote.Session
-	observed map[string]plan.Observation
-	missing  map[string]string // why hosts cannot be asked that a plan does without
+	executable string // the running program
+	programs   *remote.Programs
+	parallel   int
+	stderr     io.Writer
+	mu         sync.Mutex
+	sessions   map[string]*remote.Session
+	observed   map[string]plan.Observation
+	missing    map[string]string // why hosts cannot be asked that a plan does without
 }
 
-// openFleet reads the fabric's file and makes a fleet of no sessions yet.
+// openFleet is loadFleet for a program that runs on the hosts too.
 func openFleet(ctx context.Context, o *options, stderr io.Writer) (*loaded, *fleet, error) {
+	l, f, err := loadFleet(ctx, o, stderr)
+	if err != nil {
+		return nil, nil, err
+	}
+	return l, f, o.portable(f.executable)
+}
+
+// loadFleet reads the fabric's file and makes a fleet of no sessions yet.
+func loadFleet(ctx context.Context, o *options, stderr io.Writer) (*loaded, *fleet, error) {
 	l, err := load(o.file)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := l.resolve(ctx, stderr); err != nil {
 		return nil, nil, err
 	}
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := o.portable(executable); err != nil {
-		return nil, nil, err
-	}
-	if err := l.resolve(ctx, stderr); err != nil {
-		return nil, nil, err
-	}
 	return l, &fleet{
-		programs: remote.NewPrograms(executable), parallel: o.parallel, stderr: stderr,
+		executable: executable, programs: remote.NewPrograms(executable), parallel: o.parallel, stderr: stderr,
 		sessions: make(map[string]*remote.Session), observed: make(map[string]plan.Observation), missing: make(map[string]string),
 	}, nil
 }

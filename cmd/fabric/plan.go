@@ -102,7 +102,11 @@ No host is asked for that.`,
 
 func (f *planFlags) run(cmd *cobra.Command, o *options) error {
 	ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	l, fleet, err := openFleet(ctx, o, stderr)
+	open := openFleet
+	if f.offline {
+		open = loadFleet
+	}
+	l, fleet, err := open(ctx, o, stderr)
 	if err != nil {
 		return err
 	}
