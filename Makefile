@@ -54,6 +54,9 @@ define install
 	fi
 endef
 
+# What the tests' hosts ran, a line for each kind.
+versions = @echo "The hosts ran: release and driver | Open vSwitch | Docker | systemd | kernel"; sort -u .cache/versions
+
 .PHONY: deps
 deps: root ## install the Debian packages that demo and test need
 	$(call install,$(PACKAGES))
@@ -76,9 +79,11 @@ demo-down: root build ## take the demo's hosts down
 
 .PHONY: test
 test: deps build ## run all tests; needs root
-	@echo "Running all tests: pure packages, real Open vSwitch in network namespaces, and whole fabrics on lab hosts of bookworm and trixie. Not the faults at each moment of an apply, which take longer: make test-faults."
+	@echo "Running all tests: pure packages, real Open vSwitch in network namespaces, and whole fabrics on lab hosts of bookworm, trixie and forky. Not the faults at each moment of an apply, which take longer: make test-faults."
 	go vet -tags privileged ./... && go vet -tags privileged,faults ./scenarios && go vet -tags privileged,soak ./scenarios && go vet -tags privileged,peers ./scenarios && go vet -tags privileged,vm ./scenarios
-	go test -tags privileged -timeout 30m ./...
+	mkdir -p .cache && rm -f .cache/versions
+	VERSIONS=$(CURDIR)/.cache/versions go test -tags privileged -timeout 30m ./...
+	$(call versions)
 
 .PHONY: test-unit
 test-unit: ## run the tests that need neither root nor hosts
@@ -113,7 +118,9 @@ VM_PATIENCE ?= 15m
 
 .PHONY: test-vm
 test-vm: deps-vm build $(GOTESTSUM) ## run the main job on virtual machines with kernels of their own
-	VM_PATIENCE=$(VM_PATIENCE) $(TEST) -tags privileged,vm -count 1 -run '^Test(VirtualMachines|MixedKernels)$$' -timeout 0 ./scenarios
+	mkdir -p .cache && rm -f .cache/versions
+	VERSIONS=$(CURDIR)/.cache/versions VM_PATIENCE=$(VM_PATIENCE) $(TEST) -tags privileged,vm -count 1 -run '^Test(VirtualMachines|MixedKernels)$$' -timeout 0 ./scenarios
+	$(call versions)
 
 SOAK ?= 30m
 

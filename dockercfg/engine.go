@@ -45,9 +45,9 @@ func (r *Resource) answered(ctx context.Context) error {
 	retry := time.NewTicker(50 * time.Millisecond)
 	defer retry.Stop()
 	for {
-		_, err := c.Ping(ctx, client.PingOptions{})
-		if err == nil {
-			return nil
+		_, err := c.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
+		if err == nil || errdefs.IsInvalidArgument(err) { // the latter says that no version of the API is known to both
+			return err
 		}
 		select {
 		case <-retry.C:

@@ -1,6 +1,7 @@
 package dockercfg
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,7 @@ type fakeHost struct {
 	stubborn    bool // dockerd keeps its address whatever the file says
 	liveRestore bool
 	swarm       string // Swarm of GET /info
+	api         string // version of its API, 1.41 by default
 	address     string // what dockerd remembers for docker0
 	pool        string
 	mtu         int
@@ -194,7 +196,7 @@ func (h *fakeHost) serve(w http.ResponseWriter, req *http.Request) {
 	address := netip.MustParsePrefix(h.address)
 	switch {
 	case path == "_ping":
-		w.Header().Set("Api-Version", "1.41")
+		w.Header().Set("Api-Version", cmp.Or(h.api, "1.41"))
 	case path == "info":
 		fmt.Fprintf(w, `{"ServerVersion": "20.10.24", "LiveRestoreEnabled": %v, "Swarm": {%s}}`, h.liveRestore, h.swarm)
 	case path == "networks/bridge":

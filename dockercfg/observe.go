@@ -74,6 +74,9 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 	if err := r.observeFlags(ctx, u.pid, !ours && q.Adopt, o); err != nil {
 		return err
 	}
+	if err := r.observeForwarding(u.pid, o); err != nil {
+		return err
+	}
 	return r.observeEngine(ctx, q, u.pid, ours, o)
 }
 
@@ -198,6 +201,41 @@ func (r *Resource) observeFlags(ctx context.Context, pid int, adopt bool, o *pla
 	return nil
 }
 
+// observeForwarding finds a dockerd that would not start again: with the nftables
+// backend, which came with Docker 29, it does not switch IPv4 forwarding on, and
+// makes no bridge network without it (moby pull request 50646).
+func (r *Resource) observeForwarding(pid int, o *plan.Observation) error {
+	set := make(map[string]string)
+	if now, err := r.load(); err == nil { // observeFile has told of one that cannot be read
+		if doc, err := parseOrNew(now.data); err == nil {
+			for _, key := range []string{"firewall-backend", "ip-forward"} {
+				set[key] = strings.Trim(doc.value(key), `"`)
+			}
+		}
+	}
+	if args, err := os.ReadFile(r.cmdline(pid)); err == nil {
+		for _, flag := range flags(strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")) {
+			if key, isLong := strings.CutPrefix(flag.name, "--"); isLong && (key == "firewall-backend" || key == "ip-forward") {
+				set[key] = flag.value
+			}
+		}
+	}
+	if set["firewall-backend"] != "nftables" || set["ip-forward"] == "false" {
+		return nil
+	}
+	forwards, err := os.ReadFile(filepath.Join(r.proc, "sys/net/ipv4/ip_forward"))
+	if err != nil {
+		return fmt.Errorf("ask whether IPv4 is forwarded: %w", err)
+	}
+	if strings.TrimSpace(string(forwards)) == "0" {
+		o.Obstacles = append(o.Obstacles, plan.Obstacle{
+			What: "dockerd uses nftables, and IPv4 forwarding is off: it would not start again, since it does not switch forwarding on itself then",
+			Cure: "sysctl -w net.ipv4.ip_forward=1, and the same in a file of /etc/sysctl.d; or \"firewall-backend\": \"iptables\" in daemon.json",
+		})
+	}
+	return nil
+}
+
 // cmdline is the file of a process's arguments, proc_pid_cmdline(5).
 func (r *Resource) cmdline(pid int) string {
 	return filepath.Join(r.proc, strconv.Itoa(pid), "cmdline")
@@ -239,6 +277,13 @@ func (r *Resource) observeEngine(ctx context.Context, q plan.Query, pid int, our
 	if err := r.answered(waiting); err != nil {
 		if ctx.Err() != nil {
 			return err
+		}
+		if errdefs.IsInvalidArgument(err) {
+			o.Obstacles = append(o.Obstacles, plan.Obstacle{
+				What: fmt.Sprintf("dockerd speaks another version of its API than the fabric: %v", err),
+				Cure: "use Docker 19.03 or later",
+			})
+			return nil
 		}
 		o.Obstacles = append(o.Obstacles, plan.Obstacle{
 			What: fmt.Sprintf("dockerd runs but has not answered on %s for %v", r.paths.Socket, patience.Stretch(ctx, answerWithin)),

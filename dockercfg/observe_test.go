@@ -3,6 +3,7 @@ package dockercfg
 import (
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -194,4 +195,39 @@ func TestFlags(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(flag{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+func TestADockerdThatWouldNotStartAgainWithoutForwardingIsTold(t *testing.T) {
+	const want = "dockerd uses nftables, and IPv4 forwarding is off: it would not start again, since it does not switch forwarding on itself then"
+	for _, tc := range []struct {
+		file, forwards string
+		flags          []string
+		want           []string
+	}{
+		{`{"firewall-backend": "nftables"}`, "0", nil, []string{want}},
+		{"", "0", []string{"--firewall-backend=nftables"}, []string{want}},
+		{`{"firewall-backend": "nftables"}`, "1", nil, nil},
+		{`{"firewall-backend": "nftables", "ip-forward": false}`, "0", nil, nil},
+		{`{"firewall-backend": "iptables"}`, "0", nil, nil},
+		{"", "0", nil, nil}, // it switches forwarding on
+	} {
+		h := newFakeHost(t, tc.file)
+		if len(tc.flags) > 0 {
+			h.cmdline(append([]string{"/usr/sbin/dockerd"}, tc.flags...)...)
+		}
+		path := filepath.Join(h.r.proc, "sys/net/ipv4/ip_forward")
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(tc.forwards+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		h.checkObstacles(tc.want...)
+	}
+}
+
+func TestADockerdThatIsTooOldIsToldAtOnce(t *testing.T) {
+	h := newFakeHost(t, "")
+	h.api = "1.39" // of Docker 18.09
+	h.checkObstacles("dockerd speaks another version of its API than the fabric: API version 1.39 is not supported by this client: the minimum supported API version is 1.40")
 }

@@ -267,6 +267,9 @@ func (r recipe) buildRoot(ctx context.Context, root string) (err error) {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
+		if fault := archiveError(r.release, output.String()); fault != nil {
+			return fault
+		}
 		return fmt.Errorf("mmdebstrap %s: %w\n%s", r.release, err, lastLines(output.String(), 20))
 	}
 	return nil

@@ -75,6 +75,7 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 	if err != nil {
 		return err
 	}
+	o.Facts.Kernel = kernel.Release
 	if o.Facts.KernelLacks, err = kernel.Obstacles(inKernel, q.Tunnel); err != nil {
 		return err
 	}

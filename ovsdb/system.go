@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -39,6 +40,12 @@ func unreachable(ctx context.Context, path string, err error) plan.Obstacle {
 		return plan.Obstacle{
 			What: fmt.Sprintf("ovsdb-server takes connections on %s and does not answer within %s", path, patience.Stretch(ctx, answerTime)),
 			Cure: "systemctl restart openvswitch-switch",
+		}
+	}
+	if strings.Contains(err.Error(), "validation error") { // libovsdb has it in the text alone
+		return plan.Obstacle{
+			What: fmt.Sprintf("Open vSwitch is too old, its database lacks what the fabric sets: %v", err),
+			Cure: "upgrade the package openvswitch-switch to version 2.6 or later",
 		}
 	}
 	return plan.Obstacle{

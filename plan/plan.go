@@ -104,6 +104,7 @@ func New(in Input) (*Plan, error) {
 		}
 		datapath := chooseDatapath(t.Datapath, o.Facts.DatapathTypes)
 		if observed {
+			host.Obstacles = append(host.Obstacles, versionObstacles(datapath, o.Facts)...)
 			host.Obstacles = append(host.Obstacles, datapathObstacles(datapath, o.Facts)...)
 			host.Obstacles = append(host.Obstacles, PortObstacles(t.Tunnel.Port, spare, o.Facts)...)
 			p.Warnings = append(p.Warnings, sourceWarnings(h, o.Facts)...)

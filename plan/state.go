@@ -155,8 +155,9 @@ type Observation struct {
 // Facts is what a plan has to know of a host beside its own parts. Slices
 // are sorted.
 type Facts struct {
-	OS            string      `json:"os"`   // PRETTY_NAME of os-release(5)
-	Arch          string      `json:"arch"` // as Go names it
+	OS            string      `json:"os"`               // PRETTY_NAME of os-release(5)
+	Arch          string      `json:"arch"`             // as Go names it
+	Kernel        string      `json:"kernel,omitempty"` // release of the running one, as uname(2) has it
 	OVSVersion    string      `json:"ovs_version"`
 	DatapathTypes []string    `json:"datapath_types"`          // what ovs-vswitchd supports here
 	KernelLacks   []Obstacle  `json:"kernel_lacks,omitempty"`  // what keeps the kernel's datapath from carrying the tunnels

@@ -10,10 +10,18 @@ import (
 	"time"
 )
 
+// eachDataPath runs a benchmark on three hosts with the data path of builds that
+// knew no access bridges, and on three others with today's.
+func eachDataPath(b *testing.B, name string, run func(b *testing.B, w *world)) {
+	b.Run("older", func(b *testing.B) { run(b, boot(b, "three-hosts", name+"-older").older()) })
+	b.Run("today", func(b *testing.B) { run(b, boot(b, "three-hosts", name+"-today")) })
+}
+
 // BenchmarkFirstApply is from hosts without a fabric to containers on two of
 // them that reach each other, with RSTP.
-func BenchmarkFirstApply(b *testing.B) {
-	w := boot(b, "three-hosts", "bench-first")
+func BenchmarkFirstApply(b *testing.B) { eachDataPath(b, "bench-first", firstApply) }
+
+func firstApply(b *testing.B, w *world) {
 	for _, h := range []string{"h1", "h3"} {
 		w.importImage(h)
 	}
@@ -96,9 +104,10 @@ func BenchmarkTwentyHosts(b *testing.B) {
 
 // BenchmarkNoopApply is an apply with nothing to do, against logging in to
 // the same hosts with bare ssh in the same run.
-func BenchmarkNoopApply(b *testing.B) {
+func BenchmarkNoopApply(b *testing.B) { eachDataPath(b, "bench-noop", noopApply) }
+
+func noopApply(b *testing.B, w *world) {
 	const rounds = 20
-	w := boot(b, "three-hosts", "bench-noop")
 	w.must("apply", "--yes")
 	var apply, bare time.Duration
 	b.ResetTimer()
@@ -121,8 +130,9 @@ func BenchmarkNoopApply(b *testing.B) {
 
 // BenchmarkFailover is how long two hosts do not reach each other after the
 // root, over which they did, has lost power. A ping every 20 ms tells.
-func BenchmarkFailover(b *testing.B) {
-	w := boot(b, "three-hosts", "bench-failover")
+func BenchmarkFailover(b *testing.B) { eachDataPath(b, "bench-failover", failover) }
+
+func failover(b *testing.B, w *world) {
 	w.must("apply", "--yes")
 	w.must("verify", "--containers=false")
 	h3 := w.on("h3", "ip -4 -o addr show docker0 | awk '{print $4}' | cut -d/ -f1")
@@ -148,8 +158,9 @@ func BenchmarkFailover(b *testing.B) {
 
 // BenchmarkThroughput is one TCP stream between two hosts, through the
 // fabric and beside it.
-func BenchmarkThroughput(b *testing.B) {
-	w := boot(b, "three-hosts", "bench-throughput")
+func BenchmarkThroughput(b *testing.B) { eachDataPath(b, "bench-throughput", throughput) }
+
+func throughput(b *testing.B, w *world) {
 	w.must("apply", "--yes")
 	stream := func(address string) float64 {
 		server := w.lab.Sh(b.Context(), "h3", "iperf3", "-s", "-1")
@@ -181,4 +192,46 @@ func BenchmarkThroughput(b *testing.B) {
 	b.ReportMetric(through/float64(b.N), "Mbit/s/fabric")
 	b.ReportMetric(beside/float64(b.N), "Mbit/s/underlay")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkMigration is how long containers of two hosts do not reach each other
+// while the fabric of an older build gets its access bridges, at the most and on
+// average over the pairs. A ping every 10 ms tells.
+func BenchmarkMigration(b *testing.B) {
+	hosts := []string{"h1", "h2", "h3"}
+	for _, protocol := range []string{"rstp", "stp"} {
+		b.Run(protocol, func(b *testing.B) {
+			w := boot(b, "three-hosts", "bench-migration-"+protocol)
+			w.write(w.read() + "tree: {protocol: " + protocol + "}\n")
+			var worst, sum, took time.Duration
+			pairs := 0
+			for range b.N {
+				w.older().must("apply", "--yes")
+				addresses := make(map[string]string)
+				for _, h := range hosts {
+					addresses[h] = w.container(h, "steady")
+				}
+				var pings []*pinging
+				for _, from := range hosts {
+					for _, to := range hosts {
+						if from != to {
+							pings = append(pings, w.pingFrom(from, "steady", addresses[to], 10*time.Millisecond))
+						}
+					}
+				}
+				start := time.Now()
+				w.must("apply", "--yes")
+				took += time.Since(start)
+				for _, p := range pings {
+					out := p.end()
+					worst, sum, pairs = max(worst, out), sum+out, pairs+1
+				}
+				w.must("destroy", "--yes")
+			}
+			b.ReportMetric(float64(worst.Milliseconds()), "ms/worst")
+			b.ReportMetric(float64(sum.Milliseconds())/float64(pairs), "ms/pair")
+			b.ReportMetric(took.Seconds()/float64(b.N), "s/apply")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
 }

@@ -154,8 +154,8 @@ func ports(p *plan.Plan) string {
 			busiest = n.Name
 		}
 	}
-	return fmt.Sprintf("at most %d of the %d that %s numbers, on %s; no two tunnels between the same hosts",
-		tunnels[busiest], topology.Protocol(p.Protocol).MaxPorts(), strings.ToUpper(p.Protocol), busiest)
+	return fmt.Sprintf("at most %d of the %d tunnels that %s has numbers for, on %s; no two between the same hosts",
+		tunnels[busiest], topology.Protocol(p.Protocol).MaxTunnels(), strings.ToUpper(p.Protocol), busiest)
 }
 
 func newTable(w io.Writer) table.Writer {

@@ -90,7 +90,7 @@ func printStatus(stdout, stderr io.Writer, hosts []hostStatus) {
 		}
 	}
 	t := newTable(stdout)
-	t.AppendHeader(table.Row{"HOST", "ROOT", "COST", "PORT", "PEER", "ROLE", "STATE", "LINK", "BFD"})
+	t.AppendHeader(table.Row{"HOST", "ROOT", "COST", "PORT", "LEADS TO", "ROLE", "STATE", "LINK", "BFD"})
 	for _, h := range hosts {
 		if h.Tree == nil {
 			fmt.Fprintf(stderr, "fabric: %s\n", h.Error)
@@ -105,7 +105,11 @@ func printStatus(stdout, stderr io.Writer, hosts []hostStatus) {
 			t.AppendRow(table.Row{name, root, cost})
 		}
 		for _, p := range h.Tree.Ports {
-			t.AppendRow(table.Row{name, root, cost, p.Name, p.Peer, p.Role, p.State, p.Link, p.BFD})
+			leads := p.Peer
+			if p.Network != "" {
+				leads = "network " + p.Network
+			}
+			t.AppendRow(table.Row{name, root, cost, p.Name, leads, p.Role, p.State, p.Link, p.BFD})
 			name, root, cost = "", "", "" // once a host
 		}
 	}
