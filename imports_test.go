@@ -45,6 +45,7 @@ var rooms = map[string][]string{
 	"operator/verify":            {"plan", "topology", "host/wire", "internal/patience"},
 	"operator/verify/verifytest": {"operator/verify", "host/wire"},
 	"scenarios":                  {},
+	"scenarios/frames":           {},
 }
 
 // pure lists the packages that are functions of their arguments, and impure

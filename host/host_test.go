@@ -328,7 +328,7 @@ func TestGoingBackToADockerdThatDidNotRunIsPossible(t *testing.T) {
 }
 
 func TestAHostOfAnotherFabricIsNotTouched(t *testing.T) {
-	m := &machine{state: plan.HostState{OVS: &plan.OVS{Bridge: plan.Bridge{ExternalIDs: map[string]string{plan.OwnerKey: "theirs"}}}}}
+	m := &machine{state: plan.HostState{OVS: &plan.OVS{Bridge: plan.Bridge{Name: "br0", ExternalIDs: map[string]string{plan.OwnerKey: "theirs"}}}}}
 	h := newHost(t, m)
 	o, err := h.Observe(t.Context(), plan.Query{Fabric: "ours"})
 	if err != nil {

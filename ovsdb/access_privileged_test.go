@@ -117,6 +117,20 @@ func TestWhatChangedOfAPatchPortIsPutRight(t *testing.T) {
 	}
 }
 
+func TestAnAccessBridgeWhoseTrunkWasDeletedIsSeenAndCanBeHadAgain(t *testing.T) {
+	s := ovsdbtest.Start(t)
+	want := withAccess("app")
+	apply(t, s, want)
+	s.Vsctl("del-br", "br0")
+	left := observe(t, s, plan.Query{}).State.OVS
+	if left == nil || left.Name != "" || len(left.Access) != 1 {
+		t.Fatalf("state %+v, want that of the access bridge alone", left)
+	}
+	apply(t, s, want)
+	apply(t, s, left)
+	apply(t, s, nil)
+}
+
 func TestWhatOthersHaveThatAnAccessBridgeNeedsIsInTheWay(t *testing.T) {
 	q := plan.Query{Bridges: []string{"br0", "fab-app"}, Ports: []string{"vx-h2", "patch-app", "trunk-app"}}
 	for want, others := range map[string][]string{

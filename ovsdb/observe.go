@@ -13,14 +13,17 @@ import (
 	"github.com/ovsfabric/fabric/plan"
 )
 
-// state returns the fabric's bridges, nil where there is no trunk.
+// state returns the fabric's bridges, nil where there is none.
 func state(have *snapshot, fabric string) *plan.OVS {
-	var ovs *plan.OVS
-	for _, b := range have.own(fabric) {
-		switch described := describe(have, b, fabric); {
-		case b.Name == plan.BridgeName:
-			ovs = &plan.OVS{Bridge: described}
-		case ovs != nil:
+	own := have.own(fabric)
+	if len(own) == 0 {
+		return nil
+	}
+	ovs := new(plan.OVS)
+	for _, b := range own {
+		if described := describe(have, b, fabric); b.Name == plan.BridgeName {
+			ovs.Bridge = described
+		} else {
 			ovs.Access = append(ovs.Access, described)
 		}
 	}

@@ -58,6 +58,9 @@ func operations(have *snapshot, fabric string, want *plan.OVS) ([]ovsdb.Operatio
 
 // bridges lists the bridges that are wanted, the trunk first.
 func bridges(want *plan.OVS) []plan.Bridge {
+	if want.Name == "" {
+		return want.Access
+	}
 	return append([]plan.Bridge{want.Bridge}, want.Access...)
 }
 

@@ -3,6 +3,7 @@ package ovsdb
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +17,14 @@ import (
 // (run_status_update in vswitchd/bridge.c).
 func tree(have *snapshot, fabric string) (wire.TreeStatus, error) {
 	bridge := have.trunk()
-	if bridge == nil || bridge.ExternalIDs[plan.OwnerKey] != fabric {
+	if bridge == nil {
+		return wire.TreeStatus{}, nil
+	}
+	// A bridge that is about to be adopted has a patch port with the fabric's mark
+	// before it has that itself.
+	marked := bridge.ExternalIDs[plan.OwnerKey] == fabric ||
+		slices.ContainsFunc(have.portsOf(bridge), func(p vswitch.Port) bool { return p.ExternalIDs[plan.OwnerKey] == fabric })
+	if !marked {
 		return wire.TreeStatus{}, nil
 	}
 	return treeAt(have, bridge, fabric)

@@ -163,33 +163,27 @@ func (s *OVS) setMTU(mtu int) {
 	}
 }
 
-// lacksAccess tells whether a bridge that is there has to get an access bridge.
-func (h Host) lacksAccess() bool {
-	if h.Removed || h.From.OVS == nil || h.Desired.OVS == nil {
-		return false
+// trunk is the trunk as it was observed: nil where there is none, though access
+// bridges of the fabric may be left.
+func (h Host) trunk() *OVS {
+	if h.From.OVS == nil || h.From.OVS.Name == "" {
+		return nil
 	}
-	had := make(map[string]bool)
-	for _, b := range h.From.OVS.Access {
-		had[b.Name] = true
-	}
-	for _, p := range h.From.OVS.Patches {
-		had[p.Name] = true
-	}
-	return slices.ContainsFunc(h.Desired.OVS.Access, func(b Bridge) bool { return !had[b.Name] }) ||
-		slices.ContainsFunc(h.Desired.OVS.Patches, func(p Port) bool { return !had[p.Name] })
+	return h.From.OVS
 }
 
-// rejoins tells whether Docker's bridge gets another member.
-func (h Host) rejoins() bool {
+// migrates tells whether the host's containers are joined to a trunk that is there
+// by another link than they are to be.
+func (h Host) migrates() bool {
 	from, to := h.From.Links, h.Desired.Links
-	return !h.Removed && from != nil && to != nil && from.Member != "" && from.Member != to.Member
+	return !h.Removed && h.trunk() != nil && from != nil && to != nil && from.Member != "" && from.Member != to.Member
 }
 
 // accessFirst puts a step before all others of a fabric that is there: the
 // access bridges that it lacks stand, and nothing uses them yet. With STP their
 // patch ports listen and learn meanwhile.
 func (p *Plan) accessFirst() {
-	if p.begins || !slices.ContainsFunc(p.Hosts, Host.lacksAccess) {
+	if p.begins || !slices.ContainsFunc(p.Hosts, Host.migrates) {
 		return
 	}
 	p.joins = true
@@ -200,14 +194,16 @@ func (p *Plan) accessFirst() {
 			continue
 		}
 		stands := h.From
-		if h.From.OVS != nil {
+		if h.trunk() != nil {
 			staying++
-			stands.OVS = h.From.OVS.joined(h.Desired.OVS)
+		}
+		if h.migrates() {
+			stands.OVS = h.trunk().joined(h.Desired.OVS)
 		}
 		h.Between = slices.Insert(h.Between, 0, stands)
 	}
 	for _, h := range p.Hosts {
-		if h.rejoins() && staying > 1 {
+		if h.migrates() && staying > 1 {
 			p.Moves = append(p.Moves, Move{
 				Host: h.Name, Behind: []string{h.Name}, Pairs: staying - 1, OutageMS: stepOutage, Joins: true,
 				Why: fmt.Sprintf("moves its %s from %s to %s", h.Desired.Links.Name, h.From.Links.Member, h.Desired.Links.Member) + inSteps,
@@ -221,7 +217,7 @@ func (p *Plan) accessFirst() {
 func (p *Plan) Patched() []Tunnel {
 	var ends []Tunnel
 	for _, h := range p.Hosts {
-		if !p.joins || len(h.Between) == 0 || !h.lacksAccess() {
+		if !p.joins || len(h.Between) == 0 || !h.migrates() {
 			continue
 		}
 		for _, port := range h.Between[0].OVS.Patches {

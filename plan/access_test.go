@@ -131,7 +131,7 @@ func TestEachPortOfATreeOfSTPHasItsOwnNumberInEachStep(t *testing.T) {
 	hand := byHand("vxlan")
 	hand.Ports[0].Number, hand.Ports[1].Number = 255, 7
 	adopted := input(t, stp)
-	adopted.Observed = map[string]plan.Observation{"h1": {State: plan.HostState{OVS: hand}}}
+	adopted.Observed = map[string]plan.Observation{"h1": {State: plan.HostState{OVS: hand, Links: &plan.Links{Name: "docker0", Member: "br0"}}}}
 	for name, p := range map[string]*plan.Plan{
 		"migrated":         migrated(t, stp, stp),
 		"becomes RSTP":     migrated(t, stp, threeHosts),
@@ -167,5 +167,32 @@ func TestAPatchPortOfSTPKeepsItsNumberWhileItIsUsed(t *testing.T) {
 		if len(slices.Compact(numbers)) != 1 {
 			t.Errorf("%s: the patch port is numbered %q: one of another number listens and learns anew", h.Name, numbers)
 		}
+	}
+}
+
+func TestWhatIsLeftOfAFabricWhoseTrunkWasDeletedIsKnown(t *testing.T) {
+	in := input(t, threeHosts)
+	in.Observed = make(map[string]plan.Observation)
+	for _, h := range makePlan(t, in).Hosts {
+		in.Observed[h.Name] = plan.Observation{State: h.Desired}
+	}
+	left := *in.Observed["h2"].State.OVS
+	left.Bridge = plan.Bridge{}
+	state := in.Observed["h2"].State
+	state.OVS = &left
+	in.Observed["h2"] = plan.Observation{State: state}
+	if state.Owner() != "demo" {
+		t.Errorf("owner %q, want that of the access bridge", state.Owner())
+	}
+	p := makePlan(t, in)
+	if len(p.Moves) > 0 {
+		t.Errorf("moves %v", p.Moves)
+	}
+	var objects []string
+	for _, c := range p.Hosts[1].Changes {
+		objects = append(objects, string(c.Op)+" "+c.Object)
+	}
+	if diff := cmp.Diff([]string{"+ bridge br0", "+ port vx-h1", "+ port vx-h3", "+ port patch-default"}, objects); diff != "" {
+		t.Error(diff)
 	}
 }

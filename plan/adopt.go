@@ -89,7 +89,7 @@ func (s *OVS) number(kept map[int]string) {
 
 // adopts tells whether the bridge was made by hand and becomes the fabric's.
 func (h Host) adopts() bool {
-	return h.From.OVS != nil && h.From.OVS.ExternalIDs[OwnerKey] == "" && h.Desired.OVS != nil
+	return h.trunk() != nil && h.trunk().ExternalIDs[OwnerKey] == "" && h.Desired.OVS != nil
 }
 
 // keep gives a key the value that it has, or takes it out where it has none.
@@ -108,18 +108,18 @@ func keep(wanted, has map[string]string, key string) {
 func (p *Plan) rootFirst() {
 	for i := range p.Hosts {
 		h := &p.Hosts[i]
-		if h.Removed || h.From.OVS == nil {
+		if h.Removed || h.trunk() == nil {
 			continue
 		}
 		state := h.Desired
 		if h.Name != p.Tree.Root {
 			state.OVS = state.OVS.clone()
 			for _, key := range []string{"stp-priority", "stp-system-id", "hwaddr"} { // the last stands for the address where that is not set
-				keep(state.OVS.OtherConfig, h.From.OVS.OtherConfig, key)
+				keep(state.OVS.OtherConfig, h.trunk().OtherConfig, key)
 			}
 			parent := p.Tree.Node(h.Name).Parent
 			for i, want := range state.OVS.Ports {
-				if there, found := h.From.OVS.serving(want); found && want.ExternalIDs[PeerKey] == parent {
+				if there, found := h.trunk().serving(want); found && want.ExternalIDs[PeerKey] == parent {
 					want.OtherConfig = maps.Clone(want.OtherConfig)
 					keep(want.OtherConfig, there.OtherConfig, "stp-path-cost")
 					state.OVS.Ports[i] = want

@@ -135,7 +135,10 @@ func (s HostState) objects() []object {
 }
 
 func (s *OVS) objects() []object {
-	all := s.Bridge.objects()
+	var all []object
+	if s.Name != "" {
+		all = s.Bridge.objects()
+	}
 	for _, b := range s.Access {
 		all = append(all, b.objects()...)
 	}

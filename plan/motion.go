@@ -59,7 +59,7 @@ const (
 //
 // Desired then takes the old tunnels away, and lets those that are no part of the tree take part in it again.
 func (p *Plan) plannedMoves() {
-	if !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.From.OVS != nil }) {
+	if !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.trunk() != nil }) {
 		p.beginning()
 		return
 	}
@@ -123,7 +123,7 @@ func newMotion(p *Plan) *motion {
 			continue
 		}
 		m.parent[h.Name] = parent
-		was := h.From.OVS.byPeer()[parent]
+		was := h.trunk().byPeer()[parent]
 		if !h.Removed && (!m.next[[2]string{h.Name, parent}] || was.remade(desired[h.Name][parent])) {
 			m.leaving[h.Name] = true
 		}
@@ -154,12 +154,12 @@ func (m *motion) present() *topology.Tree {
 	var bridges []topology.Bridge
 	ports := make(map[string]map[string]Port)
 	for _, h := range m.plan.Hosts {
-		if h.From.OVS == nil {
+		if h.trunk() == nil {
 			continue
 		}
-		m.stp = m.stp || !h.From.OVS.RSTP
-		bridges = append(bridges, h.From.OVS.treeBridge(h.Name))
-		ports[h.Name] = h.From.OVS.byPeer()
+		m.stp = m.stp || !h.trunk().RSTP
+		bridges = append(bridges, h.trunk().treeBridge(h.Name))
+		ports[h.Name] = h.trunk().byPeer()
 	}
 	var edges []topology.Edge
 	for _, b := range bridges {
@@ -226,20 +226,20 @@ func (p Port) remade(want Port) bool {
 // demote finds the hosts that get a worse priority while others have news from them that the new tree is made of: the old root, if it
 // loses to no other before, and every host with others below it.
 func (m *motion) demote() {
-	root := m.root.From.OVS.treeBridge("")
+	root := m.root.trunk().treeBridge("")
 	beaten := m.root.Removed || m.old.Root == m.plan.Tree.Root
 	for _, h := range m.plan.Hosts {
 		if h.Removed || beaten {
 			continue
 		}
 		b := h.Desired.OVS.treeBridge("")
-		if h.From.OVS != nil {
-			b.Priority = min(b.Priority, h.From.OVS.treeBridge("").Priority)
+		if h.trunk() != nil {
+			b.Priority = min(b.Priority, h.trunk().treeBridge("").Priority)
 		}
 		beaten = b.Compare(root) < 0
 	}
 	for _, h := range m.plan.Hosts {
-		if h.Removed || h.From.OVS == nil || h.From.OVS.treeBridge("").Priority >= h.Desired.OVS.treeBridge("").Priority {
+		if h.Removed || h.trunk() == nil || h.trunk().treeBridge("").Priority >= h.Desired.OVS.treeBridge("").Priority {
 			continue
 		}
 		for _, n := range m.plan.Tree.Nodes {
@@ -253,11 +253,11 @@ func (m *motion) demote() {
 // beside tells whether all new tunnels can stand beside the old ones: none has the name of another one, or its number.
 func (m *motion) beside() bool {
 	for _, h := range m.plan.Hosts {
-		if h.From.OVS == nil || h.Desired.OVS == nil {
+		if h.trunk() == nil || h.Desired.OVS == nil {
 			continue
 		}
 		named, numbered := make(map[string]Port), make(map[string]string)
-		for _, p := range h.From.OVS.Ports {
+		for _, p := range h.trunk().Ports {
 			named[p.Name], numbered[p.OtherConfig["rstp-port-num"]] = p, p.Name
 		}
 		for _, want := range h.Desired.OVS.Ports {
@@ -278,8 +278,8 @@ func (m *motion) between(h *Host) {
 		return
 	}
 	from := m.newcomer(h.Desired.OVS)
-	if h.From.OVS != nil {
-		from = h.From.OVS.joined(h.Desired.OVS)
+	if h.trunk() != nil {
+		from = h.trunk().joined(h.Desired.OVS)
 	}
 	wanted := make(map[string]bool)
 	for _, p := range h.Desired.OVS.Ports {
@@ -342,7 +342,7 @@ func (m *motion) between(h *Host) {
 		states = []*OVS{add, move, apart, part}
 	}
 	first, last := h.Desired, h.Desired
-	if h.From.OVS != nil && h.From.Links != nil && h.Desired.OVS.MTU > h.From.OVS.MTU {
+	if h.trunk() != nil && h.From.Links != nil && h.Desired.OVS.MTU > h.trunk().MTU {
 		first = h.From // packets grow once there are only tunnels that carry them
 	}
 	last.OVS = nil
@@ -357,11 +357,11 @@ func (m *motion) between(h *Host) {
 // rises tells whether a host gets a better priority that does not make it the root as long as the old one is there. It gets that while
 // nothing else moves: a bridge of another priority that has just lost the root would not be believed by its neighbours, which know better.
 func (m *motion) rises(h *Host) bool {
-	if h.From.OVS == nil {
+	if h.trunk() == nil {
 		return false
 	}
-	was, will := h.From.OVS.treeBridge(""), h.Desired.OVS.treeBridge("")
-	return will.Priority < was.Priority && m.root.From.OVS.treeBridge("").Compare(will) < 0
+	was, will := h.trunk().treeBridge(""), h.Desired.OVS.treeBridge("")
+	return will.Priority < was.Priority && m.root.trunk().treeBridge("").Compare(will) < 0
 }
 
 // newcomer is the bridge of a host that joins, without tunnels yet.
@@ -417,7 +417,7 @@ func (p Port) with(key, value string) Port {
 func (m *motion) moves(outage int, why string) []Move {
 	stays := make(map[string]bool)
 	for _, h := range m.plan.Hosts {
-		stays[h.Name] = !h.Removed && h.From.OVS != nil
+		stays[h.Name] = !h.Removed && h.trunk() != nil
 	}
 	below := make(map[string][]string)
 	staying := 0

@@ -23,7 +23,8 @@ type HostState struct {
 }
 
 // OVS is the fabric's part of Open vSwitch: the trunk, which has the tunnels
-// and the tree, and a bridge for each network.
+// and the tree, and a bridge for each network. Without a name there is no trunk,
+// because somebody has deleted it.
 type OVS struct {
 	Bridge
 	Access []Bridge `json:"access,omitempty"` // sorted by name
@@ -225,7 +226,11 @@ type Obstacle struct {
 // Owner is the name of the fabric that the host is part of, "" for none.
 func (s HostState) Owner() string {
 	if s.OVS != nil {
-		return s.OVS.ExternalIDs[OwnerKey]
+		for _, b := range append([]Bridge{s.OVS.Bridge}, s.OVS.Access...) {
+			if b.Name != "" {
+				return b.ExternalIDs[OwnerKey]
+			}
+		}
 	}
 	if s.Links != nil && s.Links.Owner != "" {
 		return s.Links.Owner

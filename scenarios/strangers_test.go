@@ -55,7 +55,7 @@ func (w *world) strangers(host string) string {
 			ovs-ofctl --no-stats dump-flows $b
 		done
 		# Link-local ones come some seconds after their device, when no other has the address (RFC 4862, 5.4).
-		ip route show table all | grep -v -e ' docker0 ' -e ' br0 ' -e ' fe80:'
+		ip route show table all | grep -v -e ' docker0 ' -e ' br0 ' -e ' fab-default ' -e ' fe80:'
 		ip rule; iptables -S THEIRS; iptables -S INPUT; iptables -S DOCKER-USER
 		ip -6 -o address show dev docker0 scope global
 		stat -c '%n %a %U' /etc/docker/daemon.json /etc/systemd/system/docker.service.d/* | grep -v fabric
