@@ -181,9 +181,11 @@ func (h Host) migrates() bool {
 
 // accessFirst puts a step before all others of a fabric that is there: the
 // access bridges that it lacks stand, and nothing uses them yet. With STP their
-// patch ports listen and learn meanwhile.
+// patch ports listen and learn meanwhile. A tree that changes its protocol, and so
+// carries nothing for a while, is not waited for.
 func (p *Plan) accessFirst() {
-	if p.begins || !slices.ContainsFunc(p.Hosts, Host.migrates) {
+	otherTree := func(h Host) bool { return h.migrates() && h.trunk().STP != h.Desired.OVS.STP }
+	if p.begins || !slices.ContainsFunc(p.Hosts, Host.migrates) || slices.ContainsFunc(p.Hosts, otherTree) {
 		return
 	}
 	p.joins = true
