@@ -23,7 +23,7 @@ for h in h1 h3; do
 	on $h sh -c 'docker image inspect busybox >/dev/null 2>&1 || docker import - busybox < /usr/share/lab/busybox.tar >/dev/null'
 	on $h sh -c 'docker rm -f demo >/dev/null 2>&1; docker run -d --name demo busybox /bin/busybox sleep 1d >/dev/null'
 done
-address=$(on h3 docker inspect -f '{{.NetworkSettings.IPAddress}}' demo)
+address=$(on h3 docker inspect -f '{{.NetworkSettings.Networks.bridge.IPAddress}}' demo)
 mtu=$(on h1 cat /sys/class/net/docker0/mtu)
 echo "container on h3: $address, MTU $mtu: $((mtu - 28)) bytes of payload, not to be fragmented"
 on h1 docker exec demo /bin/busybox ping -c 3 -s $((mtu - 28)) "$address"

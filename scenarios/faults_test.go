@@ -152,11 +152,14 @@ var faultCases = slices.Concat(
 	each("first", secondApply, asWanted, atJournal, atDocker, atSettle),
 	each("first", lostWatch, asWanted, atPlan),
 	each("migrate", killNode, asBefore, atJournal, atSwitch, atSettle),
-	each("migrate", killNode, asBefore, afterStand(atSwitch, atLinks, atBoot, atDocker, atCheck, atSettle)...),
+	each("migrate", killNode, asBefore, afterStand(atSwitch, atSettle)...),
+	each("migrate", killNode, either, afterStand(atLinks, atBoot, atDocker, atCheck)...), // some 50 ms in all: it may be confirmed
 	each("migrate", killController, asBefore, atSwitch),
-	each("migrate", killController, asBefore, afterStand(atLinks, atSettle)...),
+	each("migrate", killController, either, afterStand(atLinks)...),
+	each("migrate", killController, asBefore, afterStand(atSettle)...),
 	each("migrate", powerCut, asBefore, atSwitch, atSettle),
-	each("migrate", powerCut, asBefore, afterStand(atLinks, atBoot, atSettle)...),
+	each("migrate", powerCut, either, afterStand(atLinks, atBoot)...),
+	each("migrate", powerCut, asBefore, afterStand(atSettle)...),
 	each("migrate", stopSwitch, either, afterStand(atLinks)...), // it may be back before it is looked for
 	each("migrate", readOnlyEtc, asBefore, afterStand(atSwitch)...),
 )

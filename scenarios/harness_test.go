@@ -491,7 +491,7 @@ func (w *world) container(host, name string) string {
 	w.t.Helper()
 	w.importImage(host)
 	w.on(host, `docker rm -f `+name+` >/dev/null 2>&1; docker run -d --stop-signal KILL --name `+name+` busybox /bin/busybox sleep 1d`)
-	return w.on(host, `docker inspect -f '{{.NetworkSettings.IPAddress}}' `+name)
+	return w.on(host, `docker inspect -f '{{.NetworkSettings.Networks.bridge.IPAddress}}' `+name)
 }
 
 // reaches reports whether a container can ping an address with packets of

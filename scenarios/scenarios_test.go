@@ -299,7 +299,7 @@ func steps(t *testing.T, w *world) func(name string, do func(t *testing.T, w *wo
 	}
 }
 
-// TestMixedDebian is the whole way on hosts of bookworm and trixie: by GRE
+// TestMixedDebian is the whole way on hosts of bookworm, trixie and forky: by GRE
 // and STP, as the original recipe has it, and then by the other tunnels with
 // RSTP.
 func TestMixedDebian(t *testing.T) {
