@@ -228,7 +228,7 @@ func (r *Resource) observeForwarding(pid int, o *plan.Observation) error {
 		return fmt.Errorf("ask whether IPv4 is forwarded: %w", err)
 	}
 	if strings.TrimSpace(string(forwards)) == "0" {
-		o.Obstacles = append(o.Obstacles, plan.Obstacle{
+		o.Facts.NoRestart = append(o.Facts.NoRestart, plan.Obstacle{
 			What: "dockerd uses nftables, and IPv4 forwarding is off: it would not start again, since it does not switch forwarding on itself then",
 			Cure: "sysctl -w net.ipv4.ip_forward=1, and the same in a file of /etc/sysctl.d; or \"firewall-backend\": \"iptables\" in daemon.json",
 		})

@@ -159,7 +159,8 @@ func (h *Host) Apply(ctx context.Context, req wire.ApplyRequest, progress func(s
 	if len(plan.Diff(now.State, req.Want)) == 0 {
 		return nil
 	}
-	if err := h.bring(ctx, req.Query, now.State, req.Want, progress); err != nil {
+	part, from, want := h.part(now.State, req.Want)
+	if err := part.bring(ctx, req.Query, from, want, progress); err != nil {
 		return h.failed(ctx, err, progress)
 	}
 	return nil

@@ -33,7 +33,7 @@ func (h *Host) next(ctx context.Context, req wire.ApplyRequest, progress func(st
 	if j == nil {
 		return errors.New("there is no journal of the apply that this goes on with: somebody deleted it")
 	}
-	part, from, want := h.part(req)
+	part, from, want := h.part(req.From, req.Want)
 	now, err := part.Observe(ctx, req.Query)
 	if err != nil {
 		return err
@@ -53,15 +53,15 @@ func (h *Host) next(ctx context.Context, req wire.ApplyRequest, progress func(st
 
 // part is the host without the resources that a step does not touch: while the tree moves, frames get lost for as long as the hosts
 // take.
-func (h *Host) part(req wire.ApplyRequest) (part *Host, from, want plan.HostState) {
-	from, want = req.From, req.Want
-	from.OVS = want.OVS
-	if len(plan.Diff(from, want)) > 0 {
-		return h, req.From, req.Want
+func (h *Host) part(from, want plan.HostState) (part *Host, partFrom, partWant plan.HostState) {
+	others := from
+	others.OVS = want.OVS
+	if h.Switch == nil || len(plan.Diff(others, want)) > 0 {
+		return h, from, want
 	}
 	only := *h
 	only.Resources = []Resource{h.Switch}
-	return &only, plan.HostState{OVS: req.From.OVS}, plan.HostState{OVS: req.Want.OVS}
+	return &only, plan.HostState{OVS: from.OVS}, plan.HostState{OVS: want.OVS}
 }
 
 // failed goes back from an apply that failed and says where that led.

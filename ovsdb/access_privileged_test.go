@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,6 +19,7 @@ import (
 // pair of patch ports.
 func withAccess(networks ...string) *plan.OVS {
 	s := bridge(tunnel("f-h2", "h2", "192.0.2.2"))
+	s.LocalVLANs = []int{4095}
 	for tag, network := range networks {
 		patch := func(name, peer string) plan.Port {
 			return plan.Port{
@@ -60,11 +62,10 @@ func TestAccessBridgesComeAndGoWithTheTrunkInOneTransaction(t *testing.T) {
 }
 
 // A frame to all that arrives on the trunk is flooded into each access bridge, also
-// after the bridges were reconfigured and after ovs-vswitchd has restarted.
+// after the bridges were reconfigured. TestReleases has restarts.
 func TestFramesToAllReachTheInternalPortOfAnAccessBridge(t *testing.T) {
 	s := ovsdbtest.Start(t)
 	apply(t, s, withAccess("app"))
-	s.Vsctl("add-port", "br0", "in", "--", "set", "Interface", "in", "type=internal", "ofport_request=7", "--", "set", "Port", "in", "other_config:rstp-port-admin-edge=true")
 	reaches := func(when string) {
 		t.Helper()
 		out := s.Appctl("ofproto/trace", "br0", "in_port=f-h2,dl_src=02:00:00:00:00:99,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x806")
@@ -91,17 +92,44 @@ func datapathPort(t *testing.T, s *ovsdbtest.Switch, bridge string) string {
 	return shown[1]
 }
 
+// Left to itself, Open vSwitch waits for three seconds before it takes a new port for
+// an edge.
+func TestAPatchPortForwardsAsSoonAsApplyReturns(t *testing.T) {
+	s := ovsdbtest.Start(t)
+	apply(t, s, bridge(tunnel("f-h2", "h2", "192.0.2.2")))
+	s.Vsctl("wait-until", "Bridge", "br0", "rstp_status!={}") // the tree runs
+	apply(t, s, withAccess("app"))
+	const soon = time.Second
+	start := time.Now()
+	s.Vsctl("wait-until", "Port", "patch-app", "rstp_status:rstp_port_state=Forwarding")
+	if took := time.Since(start); took > soon {
+		t.Errorf("it took %s, want less than %s", took, soon)
+	}
+}
+
+// Whatever somebody makes a member of a Linux bridge with it, no loop goes through
+// the trunk's own port.
+func TestTheTrunksOwnPortTakesNoFrame(t *testing.T) {
+	s := ovsdbtest.Start(t)
+	apply(t, s, withAccess("app"))
+	out := s.Appctl("ofproto/trace", "br0", "in_port=LOCAL,dl_src=02:00:00:00:00:99,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x806")
+	if !strings.HasSuffix(strings.TrimSpace(out), "Datapath actions: drop") {
+		t.Error(out)
+	}
+}
+
 func TestWhatChangedOfAPatchPortIsPutRight(t *testing.T) {
 	for name, change := range map[string][]string{
-		"deleted":         {"del-port", "br0", "patch-app"},
-		"deleted there":   {"del-port", "fab-app", "trunk-app"},
-		"re-peered":       {"set", "Interface", "patch-app", "options:peer=elsewhere"},
-		"another VLAN":    {"set", "Port", "patch-app", "tag=7"},
-		"all VLANs":       {"clear", "Port", "patch-app", "tag"},
-		"no edge":         {"remove", "Port", "patch-app", "other_config", "rstp-port-admin-edge"},
-		"a tree on it":    {"set", "Bridge", "fab-app", "stp_enable=true"}, // RSTP on both sides of a patch hangs Open vSwitch before 3.4
-		"bridge deleted":  {"del-br", "fab-app"},
-		"another address": {"set", "Bridge", "fab-app", "other_config:hwaddr=02:00:00:00:00:55"},
+		"deleted":           {"del-port", "br0", "patch-app"},
+		"deleted there":     {"del-port", "fab-app", "trunk-app"},
+		"re-peered":         {"set", "Interface", "patch-app", "options:peer=elsewhere"},
+		"another VLAN":      {"set", "Port", "patch-app", "tag=7"},
+		"all VLANs":         {"clear", "Port", "patch-app", "tag"},
+		"no edge":           {"remove", "Port", "patch-app", "other_config", "rstp-port-admin-edge"},
+		"trunk's port open": {"clear", "Port", "br0", "trunks"},
+		"a tree on it":      {"set", "Bridge", "fab-app", "stp_enable=true"}, // RSTP on both sides of a patch hangs Open vSwitch before 3.4
+		"bridge deleted":    {"del-br", "fab-app"},
+		"another address":   {"set", "Bridge", "fab-app", "other_config:hwaddr=02:00:00:00:00:55"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := ovsdbtest.Start(t)
@@ -159,7 +187,7 @@ func TestAnAccessBridgeThatSomebodyElseSteersIsInTheWay(t *testing.T) {
 	s := ovsdbtest.Start(t)
 	apply(t, s, withAccess("app"))
 	flows := func(args ...string) { s.Exec(append([]string{"env", "OVS_RUNDIR=" + s.Dir, "ovs-ofctl"}, args...)...) }
-	const restore = "; echo priority=0,actions=NORMAL | OVS_RUNDIR=$0 ovs-ofctl replace-flows fab-app -"
+	const restore = "echo priority=0,actions=NORMAL | OVS_RUNDIR=$0 ovs-ofctl replace-flows fab-app -"
 	for _, tc := range []struct {
 		want   string
 		do, un func()
@@ -169,9 +197,11 @@ func TestAnAccessBridgeThatSomebodyElseSteersIsInTheWay(t *testing.T) {
 		{"bridge fab-app has fail_mode secure, and so forwards nothing without a controller",
 			func() { s.Vsctl("set-fail-mode", "fab-app", "secure") }, func() { s.Vsctl("del-fail-mode", "fab-app") }},
 		{"bridge fab-app has OpenFlow flows of somebody else's, such as priority=7,udp,actions=drop",
-			func() { flows("add-flow", "fab-app", "priority=7,udp,actions=drop") }, func() { s.Exec("sh", "-c", strings.TrimPrefix(restore, "; "), s.Dir) }},
+			func() { flows("add-flow", "fab-app", "priority=7,udp,actions=drop") }, func() { s.Exec("sh", "-c", restore, s.Dir) }},
+		{"bridge fab-app has OpenFlow flows of somebody else's, such as actions=drop",
+			func() { flows("add-flow", "fab-app", "actions=drop") }, func() { s.Exec("sh", "-c", restore, s.Dir) }},
 		{"bridge fab-app has no OpenFlow flow, and so forwards nothing: somebody deleted them",
-			func() { flows("del-flows", "fab-app") }, func() { s.Exec("sh", "-c", strings.TrimPrefix(restore, "; "), s.Dir) }},
+			func() { flows("del-flows", "fab-app") }, func() { s.Exec("sh", "-c", restore, s.Dir) }},
 	} {
 		tc.do()
 		o := observe(t, s, plan.Query{})
@@ -207,9 +237,11 @@ func TestAnAccessBridgeWithForeignPortsStaysAndTellsOfThem(t *testing.T) {
 
 func TestFlowsAreReadWithoutOpenVSwitchsOwn(t *testing.T) {
 	got := parseFlows("duration=1s, n_packets=0, n_bytes=0, priority=7,tcp,actions=drop\n" +
+		"duration=1s, n_packets=0, n_bytes=0, ,actions=drop\n" + // the default priority, 3.1.0
+		"duration=1.5s, n_packets=0, n_bytes=0, udp,actions=drop\n" +
 		"table_id=3, duration=1s, n_packets=0, n_bytes=0, priority=1,actions=NORMAL\n" +
 		"table_id=254, duration=1s, n_packets=0, n_bytes=0, priority=2,recirc_id=0,actions=drop\n")
-	if diff := cmp.Diff([]string{"priority=7,tcp,actions=drop", "priority=1,actions=NORMAL"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"priority=7,tcp,actions=drop", "actions=drop", "udp,actions=drop", "priority=1,actions=NORMAL"}, got); diff != "" {
 		t.Error(diff)
 	}
 }

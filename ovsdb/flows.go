@@ -3,6 +3,8 @@ package ovsdb
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ovsfabric/fabric/plan"
@@ -14,7 +16,7 @@ const ordinary = "priority=0,actions=NORMAL"
 
 // steered finds access bridges that somebody else tells what to forward: by a
 // controller, or by flows of OpenFlow.
-func (r *Resource) steered(ctx context.Context, have *snapshot, q plan.Query) ([]plan.Obstacle, error) {
+func (r *Resource) steered(ctx context.Context, have *snapshot, q plan.Query) []plan.Obstacle {
 	var found []plan.Obstacle
 	add := func(cure, format string, args ...any) {
 		found = append(found, plan.Obstacle{What: fmt.Sprintf(format, args...), Cure: cure})
@@ -32,22 +34,23 @@ func (r *Resource) steered(ctx context.Context, have *snapshot, q plan.Query) ([
 			continue
 		}
 		flows, err := r.flows(ctx, b.Name)
-		if err != nil {
-			return nil, err
+		if err != nil { // it could not make the bridge, or starts: others tell of that
+			continue
 		}
 		cure := fmt.Sprintf("echo %s | ovs-ofctl replace-flows %s -", ordinary, b.Name)
 		switch {
 		case len(flows) == 0:
 			add(cure, "bridge %s has no OpenFlow flow, and so forwards nothing: somebody deleted them", b.Name)
 		case len(flows) > 1 || flows[0] != ordinary:
-			add(cure, "bridge %s has OpenFlow flows of somebody else's, such as %s", b.Name, strings.Join(flows[:1], ""))
+			others := slices.DeleteFunc(flows, func(f string) bool { return f == ordinary })
+			add(cure, "bridge %s has OpenFlow flows of somebody else's, such as %s", b.Name, others[0])
 		}
 	}
-	return found, nil
+	return found
 }
 
-// flows lists the flows of a bridge as priority, match and actions. Table 254 is
-// Open vSwitch's own.
+// flows lists the flows of a bridge as priority, match and actions, without the
+// default priority, which Open vSwitch does not print. Table 254 is its own.
 func (r *Resource) flows(ctx context.Context, bridge string) ([]string, error) {
 	dump, err := r.control(ctx, "bridge/dump-flows", bridge)
 	if err != nil {
@@ -59,12 +62,15 @@ func (r *Resource) flows(ctx context.Context, bridge string) ([]string, error) {
 func parseFlows(dump string) []string {
 	var flows []string
 	for line := range strings.Lines(dump) {
-		line = strings.TrimSpace(line)
-		at := strings.Index(line, "priority=")
-		if at < 0 || strings.HasPrefix(line, "table_id=254,") {
+		parts := flowLine.FindStringSubmatch(strings.TrimSpace(line))
+		if parts == nil || parts[1] == "254" {
 			continue
 		}
-		flows = append(flows, line[at:])
+		flows = append(flows, strings.TrimLeft(parts[2], " ,"))
 	}
 	return flows
 }
+
+// flowLine is a line of bridge/dump-flows: its table where that is not 0, then
+// counters, then the flow itself.
+var flowLine = regexp.MustCompile(`^(?:table_id=(\d+), )?duration=\S+, n_packets=\d+, n_bytes=\d+, (.*actions=.*)$`)

@@ -74,6 +74,14 @@ func uuids(ids []string) ovsdb.OvsSet {
 	return set
 }
 
+func integers(numbers []int) ovsdb.OvsSet {
+	var set ovsdb.OvsSet
+	for _, n := range numbers {
+		set.GoSet = append(set.GoSet, n)
+	}
+	return set
+}
+
 // optional returns a column of at most one integer.
 func optional(n *int) ovsdb.OvsSet {
 	if n == nil {

@@ -44,6 +44,9 @@ func describe(have *snapshot, bridge *vswitch.Bridge, fabric string) plan.Bridge
 	if local := have.local(bridge); local != nil {
 		described.MTU = mtu(local)
 	}
+	if p := have.localPort(bridge); p != nil && len(p.Trunks) > 0 {
+		described.LocalVLANs = slices.Sorted(slices.Values(p.Trunks))
+	}
 	own, _ := have.divide(bridge, fabric)
 	for _, p := range own {
 		port := plan.Port{
@@ -159,6 +162,9 @@ func takenPorts(have *snapshot, q plan.Query) []plan.Obstacle {
 	wanted := slices.Concat(bridgeNames(q), q.Ports)
 	var found []plan.Obstacle
 	for _, b := range have.bridges {
+		if slices.Contains(bridgeNames(q), b.Name) && !have.mine(&b, q.Fabric) { // named as a whole
+			continue
+		}
 		for _, p := range have.portsOf(&b) {
 			if have.mine(&b, q.Fabric) && (p.Name == b.Name || p.ExternalIDs[plan.OwnerKey] == q.Fabric || have.leadsTo(p, have.members)) {
 				continue

@@ -113,7 +113,7 @@ func (t *transaction) create(want plan.Bridge) {
 		Where:   []ovsdb.Condition{ovsdb.NewCondition("name", ovsdb.ConditionEqual, want.Name)},
 		Columns: []string{"name"}, Rows: []ovsdb.Row{{"name": want.Name}},
 	})
-	ports := []any{t.insertLocal(want.Name, want.MTU)}
+	ports := []any{t.insertLocal(want)}
 	for _, p := range portsOf(want) {
 		ports = append(ports, t.insertPort(p))
 	}
@@ -156,11 +156,18 @@ func (t *transaction) update(bridge *vswitch.Bridge, want plan.Bridge) {
 
 	var add, drop []any
 	if local := t.have.local(bridge); local == nil {
-		add = append(add, t.insertLocal(want.Name, want.MTU))
+		add = append(add, t.insertLocal(want))
 	} else {
 		t.waits = append(t.waits, wait(vswitch.InterfaceTable, local.UUID, "==", 0, ovsdb.Row{"mtu_request": optional(local.MTURequest)}))
 		if mtu(local) != want.MTU {
 			t.update1(vswitch.InterfaceTable, local.UUID, ovsdb.Row{"mtu_request": mtuRequest(want.MTU)})
+		}
+	}
+
+	if p := t.have.localPort(bridge); p != nil {
+		t.waits = append(t.waits, wait(vswitch.PortTable, p.UUID, "==", 0, ovsdb.Row{"trunks": integers(p.Trunks)}))
+		if !slices.Equal(slices.Sorted(slices.Values(p.Trunks)), want.LocalVLANs) {
+			t.update1(vswitch.PortTable, p.UUID, ovsdb.Row{"trunks": integers(want.LocalVLANs)})
 		}
 	}
 
@@ -237,20 +244,28 @@ func (t *transaction) waitPort(p vswitch.Port) {
 	}
 }
 
-func (t *transaction) insertLocal(bridge string, mtu int) ovsdb.UUID {
+func (t *transaction) insertLocal(b plan.Bridge) ovsdb.UUID {
 	i := t.insert(vswitch.InterfaceTable, ovsdb.Row{
-		"name": bridge, "type": "internal", "mtu_request": mtuRequest(mtu),
+		"name": b.Name, "type": "internal", "mtu_request": mtuRequest(b.MTU),
 	})
-	return t.insert(vswitch.PortTable, ovsdb.Row{"name": bridge, "interfaces": i})
+	row := ovsdb.Row{"name": b.Name, "interfaces": i}
+	if len(b.LocalVLANs) > 0 {
+		row["trunks"] = integers(b.LocalVLANs)
+	}
+	return t.insert(vswitch.PortTable, row)
 }
 
 func (t *transaction) insertPort(p plan.Port) ovsdb.UUID {
+	config := p.OtherConfig
+	if held, isEdge := p.HeldEdge(); isEdge {
+		config = held // Apply lets it in
+	}
 	i := t.insert(vswitch.InterfaceTable, ovsdb.Row{
 		"name": p.Name, "type": p.Type, "options": ovsMap(p.Options), "bfd": ovsMap(p.BFD),
 	})
 	row := ovsdb.Row{
 		"name": p.Name, "interfaces": i,
-		"other_config": ovsMap(p.OtherConfig), "external_ids": ovsMap(p.ExternalIDs),
+		"other_config": ovsMap(config), "external_ids": ovsMap(p.ExternalIDs),
 	}
 	if p.Tag != nil {
 		row["tag"] = optional(p.Tag)

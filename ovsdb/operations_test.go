@@ -172,7 +172,7 @@ func TestOperationsWaitForEachRowThatWasRead(t *testing.T) {
 			got = append(got, text(o.Where[0].Value))
 		}
 	}
-	if diff := cmp.Diff([]string{"bridge-br0", "interface-br0", "port-f-h2", "interface-f-h2"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"bridge-br0", "interface-br0", "port-br0", "port-f-h2", "interface-f-h2"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

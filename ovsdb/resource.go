@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
@@ -104,18 +105,18 @@ func (r *Resource) Observe(ctx context.Context, q plan.Query, o *plan.Observatio
 		o.Obstacles = append(o.Obstacles, notRunning(inKernel, o.Facts.KernelLacks))
 		return nil
 	}
-	steered, err := r.steered(ctx, have, q)
-	o.Obstacles = append(o.Obstacles, steered...)
-	return err
+	o.Obstacles = append(o.Obstacles, r.steered(ctx, have, q)...)
+	return nil
 }
 
 // attempts is how often Apply starts again after somebody else changed the
 // rows that it was about to change.
 const attempts = 5
 
-// Apply brings the bridges to want.OVS in one transaction, or takes it away
-// if that is nil, and returns when Open vSwitch has configured it. Where
-// that is what is there already it writes nothing.
+// Apply brings the bridges to want.OVS in one transaction, or takes them away if
+// that is nil, and returns when Open vSwitch has configured it. Where edge ports
+// are new (plan.Port.HeldEdge), a second transaction lets them in. Where all is
+// there already it writes nothing.
 //
 // A row in the way that is not the fabric's is an error that names it, and
 // so are foreign ports of a bridge that shall go. An error that comes after
@@ -130,18 +131,29 @@ func (r *Resource) Apply(ctx context.Context, want plan.HostState) error {
 	if err != nil {
 		return err
 	}
-	failed := r.settle(ctx, s, root, number, want.OVS)
-	if unmade := (*unmadeError)(nil); !errors.As(failed, &unmade) {
-		return failed
+	letIn, retried := false, false
+	for {
+		failed := r.settle(ctx, s, root, number, want.OVS)
+		_, held := errors.AsType[*heldError](failed)
+		_, unmade := errors.AsType[*unmadeError](failed)
+		switch {
+		case held && !letIn:
+			letIn = true
+			root, number, err = r.commit(ctx, s, want.OVS)
+		case unmade && !retried:
+			// ovs-vswitchd tries again what it could not do only when the database
+			// changes. Once more is needed where a tunnel takes the place of another
+			// one: Open vSwitch 3.1 adds it before the old one is quite gone, "File
+			// exists". It also helps where the user has mended the cause meanwhile.
+			retried = true
+			number, err = s.commit(ctx, root, nil)
+		default:
+			return failed
+		}
+		if err != nil {
+			return errors.Join(failed, err)
+		}
 	}
-	// ovs-vswitchd tries again what it could not do only when the database
-	// changes. Once more is needed where a tunnel takes the place of another
-	// one: Open vSwitch 3.1 adds it before the old one is quite gone, "File
-	// exists". It also helps where the user has mended the cause meanwhile.
-	if number, err = s.commit(ctx, root, nil); err != nil {
-		return errors.Join(failed, err)
-	}
-	return r.settle(ctx, s, root, number, want.OVS)
 }
 
 // settle returns what Open vSwitch could not make of a configuration once it
@@ -172,7 +184,28 @@ func (r *Resource) settle(ctx context.Context, s *session, root string, number i
 	if err != nil {
 		return &unmadeError{err}
 	}
-	return removeLeftovers(have, r.fabric)
+	if err := removeLeftovers(have, r.fabric); err != nil {
+		return err
+	}
+	if want != nil && edgesAreHeld(state(have, r.fabric), want) {
+		return &heldError{}
+	}
+	return nil
+}
+
+// A heldError means that edge ports are made, and still have to be let into the
+// tree.
+type heldError struct{}
+
+func (*heldError) Error() string { return "edge ports are still held out of the tree" }
+
+// edgesAreHeld tells whether a patch port is held out of the tree that is not to be.
+func edgesAreHeld(has, want *plan.OVS) bool {
+	wanted := make(map[string]bool)
+	for _, p := range want.Patches {
+		wanted[p.Name] = !p.IsHeld()
+	}
+	return has != nil && slices.ContainsFunc(has.Patches, func(p plan.Port) bool { return wanted[p.Name] && p.IsHeld() })
 }
 
 // An unmadeError is what ovs-vswitchd could not make of a configuration.

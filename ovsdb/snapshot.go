@@ -94,9 +94,17 @@ func (s *snapshot) interfacesOf(p vswitch.Port) []vswitch.Interface {
 
 // local returns the internal interface of a bridge, or nil.
 func (s *snapshot) local(b *vswitch.Bridge) *vswitch.Interface {
+	if p := s.localPort(b); p != nil {
+		return s.single(*p)
+	}
+	return nil
+}
+
+// localPort returns the internal port of a bridge, or nil.
+func (s *snapshot) localPort(b *vswitch.Bridge) *vswitch.Port {
 	for _, p := range s.portsOf(b) {
 		if p.Name == b.Name {
-			return s.single(p)
+			return &p
 		}
 	}
 	return nil

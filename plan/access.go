@@ -20,6 +20,27 @@ const DefaultNetwork = "default"
 // ports: there it listens and learns first.
 const edgeKey = "rstp-port-admin-edge"
 
+// HeldEdge is the other_config with which an edge port has to be made. Open vSwitch
+// brings a new port up before it takes it for an edge, and then waits for three
+// seconds (edgeDelayWhile, 802.1D-2004 17.25). One that is held out of the tree is
+// an edge at once, and forwards as soon as it is let in. It is false for all other
+// ports.
+func (p Port) HeldEdge() (config map[string]string, is bool) {
+	if p.OtherConfig[edgeKey] != "true" {
+		return nil, false
+	}
+	return p.held().OtherConfig, true
+}
+
+// IsHeld tells whether a port is held out of the tree.
+func (p Port) IsHeld() bool { return p.OtherConfig[holdKey] == "false" }
+
+// noVLAN is what the trunk's own internal port is restricted to: a VLAN that no
+// frame has (IEEE 802.1Q table 9-2). So it neither takes nor gives one. What a
+// set-up of before the fabric has put back into a Linux bridge at boot would else
+// make a loop through the access bridge.
+const noVLAN = 4095
+
 // untagged is the VLAN of the default network. An access port of VLAN 0 takes
 // and sends frames without a tag, and drops those with one.
 const untagged = 0
@@ -29,7 +50,7 @@ const untagged = 0
 // member of the network's Linux bridge.
 //
 // The trunk's own internal port cannot be that. It takes no part in the tree, and
-// Open vSwitch floods no frame to such a port: since 4.0.0, and since July 2026 on
+// Open vSwitch floods no frame to such a port: since 4.0.0, and since mid-2026 on
 // older branches, at every reconfiguration; before, if the port is newer than the
 // tree (bundle_update and bundle_add_port in ofproto/ofproto-dpif.c).
 func AccessName(network string) string { return deviceName("fab-", network) }
@@ -154,6 +175,13 @@ func (s *OVS) joined(want *OVS) *OVS {
 	return c
 }
 
+// open is the bridge with an internal port that takes part in every VLAN.
+func (s *OVS) open() *OVS {
+	c := s.clone()
+	c.LocalVLANs = nil
+	return c
+}
+
 // setMTU has all bridges carry packets of so many bytes.
 func (s *OVS) setMTU(mtu int) {
 	s.MTU = mtu
@@ -181,10 +209,13 @@ func (h Host) migrates() bool {
 
 // accessFirst puts a step before all others of a fabric that is there: the
 // access bridges that it lacks stand, and nothing uses them yet. With STP their
-// patch ports listen and learn meanwhile. A tree that changes its protocol, and so
+// patch ports listen and learn meanwhile. In a step after all others the trunk's own
+// port goes out of use. A tree that changes its protocol, and so
 // carries nothing for a while, is not waited for.
 func (p *Plan) accessFirst() {
-	otherTree := func(h Host) bool { return h.migrates() && h.trunk().STP != h.Desired.OVS.STP }
+	otherTree := func(h Host) bool {
+		return h.migrates() && (h.trunk().STP != h.Desired.OVS.STP || h.trunk().RSTP != h.Desired.OVS.RSTP)
+	}
 	if p.begins || !slices.ContainsFunc(p.Hosts, Host.migrates) || slices.ContainsFunc(p.Hosts, otherTree) {
 		return
 	}
@@ -199,10 +230,16 @@ func (p *Plan) accessFirst() {
 		if h.trunk() != nil {
 			staying++
 		}
+		last := h.Desired
 		if h.migrates() {
 			stands.OVS = h.trunk().joined(h.Desired.OVS)
+			// The trunk's own port is needed until the containers have another.
+			for i := range h.Between {
+				h.Between[i].OVS = h.Between[i].OVS.open()
+			}
+			last.OVS = last.OVS.open()
 		}
-		h.Between = slices.Insert(h.Between, 0, stands)
+		h.Between = append(slices.Insert(h.Between, 0, stands), last)
 	}
 	for _, h := range p.Hosts {
 		if h.migrates() && staying > 1 {

@@ -14,7 +14,7 @@ import (
 // withoutAccess is a state as builds had it that knew no access bridges.
 func withoutAccess(s plan.HostState) plan.HostState {
 	ovs, links := *s.OVS, *s.Links
-	ovs.Access, ovs.Patches, links.Member = nil, nil, plan.BridgeName
+	ovs.Access, ovs.Patches, ovs.LocalVLANs, links.Member = nil, nil, nil, plan.BridgeName
 	s.OVS, s.Links = &ovs, &links
 	return s
 }
@@ -44,6 +44,9 @@ func joints(h plan.Host) []string {
 		for _, p := range s.OVS.Patches {
 			line += " " + p.Name
 		}
+		if s.OVS.LocalVLANs != nil {
+			line += ", br0 closed"
+		}
 		lines = append(lines, line)
 	}
 	return lines
@@ -51,7 +54,9 @@ func joints(h plan.Host) []string {
 
 func TestAFabricOfAnOlderBuildGetsItsAccessBridgesBeforeTheyAreUsed(t *testing.T) {
 	p := migrated(t, threeHosts, threeHosts)
-	want := []string{"br0:", "br0: fab-default patch-default", "fab-default: fab-default patch-default"}
+	want := []string{
+		"br0:", "br0: fab-default patch-default", "fab-default: fab-default patch-default", "fab-default: fab-default patch-default, br0 closed",
+	}
 	for _, h := range p.Hosts {
 		if diff := cmp.Diff(want, joints(h)); diff != "" {
 			t.Errorf("%s: %s", h.Name, diff)
@@ -81,12 +86,26 @@ func TestWhatAMigrationCostsIsToldPerHost(t *testing.T) {
 	}
 }
 
+func TestTheTrunksOwnPortIsNotClosedWhileContainersNeedIt(t *testing.T) {
+	for _, p := range []*plan.Plan{migrated(t, threeHosts, threeHosts), migrated(t, fourHosts, inRing(fourHosts)), migrated(t, fourHosts, replacedRoot(fourHosts))} {
+		for _, h := range p.Hosts {
+			before := h.From
+			for step, s := range h.Steps() {
+				if s.OVS.LocalVLANs != nil && before.Links.Member == plan.BridgeName {
+					t.Errorf("%s: closed in step %d, in which docker0 leaves br0 or later", h.Name, step)
+				}
+				before = s
+			}
+		}
+	}
+}
+
 func TestATreeThatMovesWaitsForTheAccessBridges(t *testing.T) {
 	p := migrated(t, fourHosts, inRing(fourHosts)+"  h5: {address: 192.0.2.15}\n")
 	for _, h := range p.Hosts {
 		steps := h.Steps()
-		if len(steps) != 5 {
-			t.Fatalf("%s takes %d steps, want one more than a tree that moves: 5", h.Name, len(steps))
+		if len(steps) != 6 {
+			t.Fatalf("%s takes %d steps, want two more than a tree that moves: 6", h.Name, len(steps))
 		}
 		if h.Name == "h5" {
 			if steps[0].OVS != nil {
@@ -94,7 +113,11 @@ func TestATreeThatMovesWaitsForTheAccessBridges(t *testing.T) {
 			}
 			continue
 		}
-		if changes := plan.Diff(withoutAccess(steps[0]), h.From); len(changes) > 0 {
+		first := steps[0]
+		if first.Links.Member != plan.BridgeName {
+			t.Errorf("%s: the first step moves docker0 to %s", h.Name, first.Links.Member)
+		}
+		if changes := plan.Diff(withoutAccess(first), h.From); len(changes) > 0 {
 			t.Errorf("%s: more than access bridges in the first step: %v", h.Name, changes)
 		}
 	}
@@ -194,5 +217,38 @@ func TestWhatIsLeftOfAFabricWhoseTrunkWasDeletedIsKnown(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"+ bridge br0", "+ port vx-h1", "+ port vx-h3", "+ port patch-default"}, objects); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAllHostsThatStayTakeAsManySteps(t *testing.T) {
+	stp := strings.Replace(threeHosts, "tree: {", "tree: {protocol: stp, ", 1)
+	hand := func(stp, rstp bool) plan.HostState {
+		ovs := byHand("vxlan")
+		ovs.STP, ovs.RSTP = stp, rstp
+		return plan.HostState{OVS: ovs, Links: &plan.Links{Name: "docker0", Member: "br0"}}
+	}
+	adopted := func(file string, state plan.HostState) *plan.Plan {
+		in := input(t, file)
+		in.Observed = map[string]plan.Observation{"h1": {State: state}, "h2": {State: state}, "h3": {}}
+		return makePlan(t, in)
+	}
+	for name, p := range map[string]*plan.Plan{
+		"migrated":                          migrated(t, threeHosts, threeHosts),
+		"migrated, and a host comes":        migrated(t, threeHosts, fourHosts),
+		"migrated, and the tree moves":      migrated(t, fourHosts, inRing(fourHosts)),
+		"adopted STP, and a host comes":     adopted(stp, hand(true, false)),
+		"adopted RSTP, and a host comes":    adopted(threeHosts, hand(false, true)),
+		"adopted without a tree":            adopted(threeHosts, hand(false, false)),
+		"adopted STP that is to be RSTP":    adopted(threeHosts, hand(true, false)),
+		"a fabric of STP, and a host comes": migrated(t, stp, strings.Replace(fourHosts, "tree: {", "tree: {protocol: stp, ", 1)),
+	} {
+		for _, h := range p.Hosts {
+			if got, want := len(h.Steps()), len(p.Hosts[0].Steps()); got != want {
+				t.Errorf("%s: %s takes %d steps, and %s %d", name, h.Name, got, p.Hosts[0].Name, want)
+			}
+			if waits := p.Patched(); len(waits) > 0 && h.From.OVS != nil && !h.From.OVS.STP && !h.From.OVS.RSTP {
+				t.Errorf("%s: waits for %v, on bridges without a tree", name, waits)
+			}
+		}
 	}
 }

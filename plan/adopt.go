@@ -108,7 +108,11 @@ func keep(wanted, has map[string]string, key string) {
 func (p *Plan) rootFirst() {
 	for i := range p.Hosts {
 		h := &p.Hosts[i]
-		if h.Removed || h.trunk() == nil {
+		if h.Removed {
+			continue
+		}
+		if h.trunk() == nil { // it joins when the others are done
+			h.Between = []HostState{h.From}
 			continue
 		}
 		state := h.Desired

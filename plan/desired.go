@@ -48,7 +48,8 @@ func bridgeMAC(fabric string, id int) [6]byte {
 	return [6]byte{0x02, 0xfa, sum[0], sum[1], byte(id >> 8), byte(id)}
 }
 
-// IsBridgeMAC tells whether an address is of a bridge of the named fabric.
+// IsBridgeMAC tells whether an address is of a bridge of the named fabric. Of an
+// access bridge one byte tells fabrics apart; a host is in one fabric.
 func IsBridgeMAC(fabric string, mac net.HardwareAddr) bool {
 	own := bridgeMAC(fabric, 0)
 	if len(mac) != len(own) {
@@ -83,6 +84,9 @@ func portName(t topology.TunnelType, peer string) string {
 // stand beside the old one.
 func portNumbers(t *topology.Topology, ids []int) map[int]uint16 {
 	limit := t.Tree.Protocol.MaxPorts()
+	if t.Tree.Protocol == topology.STP { // where a port of another number listens and learns anew
+		limit = t.Tree.Protocol.MaxTunnels()
+	}
 	first := 0
 	if t.Tree.Protocol == topology.RSTP {
 		first = map[topology.TunnelType]int{topology.VXLAN: 0, topology.GRE: limit / 3, topology.Geneve: 2 * limit / 3}[t.Tunnel.Type]
@@ -210,6 +214,7 @@ func (n *network) ovs(host, datapath string, mtu int) *OVS {
 		OtherConfig:  map[string]string{"hwaddr": mac},
 		ExternalIDs:  map[string]string{OwnerKey: t.Name},
 		MTU:          mtu,
+		LocalVLANs:   []int{noVLAN},
 	}}
 	if s.RSTP {
 		s.OtherConfig["rstp-address"] = mac

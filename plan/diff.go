@@ -159,6 +159,9 @@ func (s *Bridge) objects() []object {
 		bridge.set("tree", "off")
 	}
 	bridge.set("mtu", number(s.MTU))
+	if len(s.LocalVLANs) > 0 {
+		bridge.set("vlans of its own port", strings.Trim(fmt.Sprint(s.LocalVLANs), "[]"))
+	}
 	bridge.setAll("", s.OtherConfig)
 	bridge.setAll("", s.ExternalIDs)
 	all := []object{bridge}

@@ -524,7 +524,7 @@ func (p *Plan) RootFirst() (root topology.Bridge, know []string) {
 		return topology.Bridge{}, nil
 	}
 	for _, h := range p.Hosts {
-		if len(h.Between) == 0 {
+		if len(h.Between) == 0 || h.trunk() == nil {
 			continue
 		}
 		know = append(know, h.Name)

@@ -206,6 +206,9 @@ func (h *Host) compare(o Observation) {
 			Cure: "stop the containers, or set live-restore to false in daemon.json and systemctl reload docker for the time of the apply",
 		})
 	}
+	if RestartsDocker(o.State.Docker, h.Desired.Docker) {
+		h.Obstacles = append(h.Obstacles, o.Facts.NoRestart...)
+	}
 	if h.Desired == (HostState{}) && len(o.Facts.ForeignPorts) > 0 {
 		h.Obstacles = append(h.Obstacles, Obstacle{
 			What:   fmt.Sprintf("somebody else's ports are on the fabric's bridges: %s", strings.Join(o.Facts.ForeignPorts, ", ")),

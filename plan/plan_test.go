@@ -67,7 +67,7 @@ func TestTheBridgeOfAHost(t *testing.T) {
 	p := makePlan(t, input(t, threeHosts))
 	untagged := 0
 	want := &plan.OVS{Bridge: plan.Bridge{
-		Name: "br0", DatapathType: "system", RSTP: true, MTU: 1450,
+		Name: "br0", DatapathType: "system", RSTP: true, MTU: 1450, LocalVLANs: []int{4095},
 		OtherConfig: map[string]string{
 			"hwaddr": "02:fa:2a:97:00:02", "rstp-address": "02:fa:2a:97:00:02", "rstp-priority": "8192", "rstp-max-age": "6",
 		},

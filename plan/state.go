@@ -40,9 +40,10 @@ type Bridge struct {
 	RSTP         bool              `json:"rstp_enable"`
 	OtherConfig  map[string]string `json:"other_config"`
 	ExternalIDs  map[string]string `json:"external_ids"`
-	MTU          int               `json:"mtu_request"`       // of the bridge's internal port, bytes
-	Ports        []Port            `json:"ports"`             // the fabric's own tunnels, sorted by name
-	Patches      []Port            `json:"patches,omitempty"` // the fabric's own patch ports, sorted by name
+	MTU          int               `json:"mtu_request"`            // of the bridge's internal port, bytes
+	LocalVLANs   []int             `json:"local_trunks,omitempty"` // Port.trunks of the internal port; nil: all VLANs
+	Ports        []Port            `json:"ports"`                  // the fabric's own tunnels, sorted by name
+	Patches      []Port            `json:"patches,omitempty"`      // the fabric's own patch ports, sorted by name
 }
 
 // Port is a tunnel or patch port of a bridge with its one interface of the
@@ -165,6 +166,7 @@ type Facts struct {
 	ForeignPorts  []string    `json:"foreign_ports,omitempty"` // on the fabric's bridges, but not the fabric's, as "BRIDGE PORT"
 	NetdevBridges []string    `json:"netdev_bridges"`          // bridges other than the fabric's on the userspace datapath
 	LiveRestore   bool        `json:"live_restore"`
+	NoRestart     []Obstacle  `json:"no_restart,omitempty"`   // what would keep dockerd from starting again
 	SwarmPort     uint16      `json:"swarm_port,omitempty"`   // UDP, of the swarm's overlay networks; 0 where dockerd is in no swarm
 	Interrupted   bool        `json:"interrupted,omitempty"`  // an apply was cut off here and has not been rolled back
 	Containers    []Container `json:"containers,omitempty"`   // running ones

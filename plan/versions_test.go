@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ovsfabric/fabric/plan"
 )
 
@@ -39,5 +41,23 @@ func TestAVersionThatCannotDoWhatTheFileAsksForIsAnObstacle(t *testing.T) {
 				t.Errorf("obstacles %+v, want one that says %q and %q", found, tc.want, tc.cure)
 			}
 		})
+	}
+}
+
+func TestADockerdThatWouldNotStartAgainIsInTheWayOnlyWhereItIsRestarted(t *testing.T) {
+	in := input(t, threeHosts)
+	cannot := plan.Facts{NoRestart: []plan.Obstacle{{What: "dockerd would not start again", Cure: "let it"}}}
+	done := makePlan(t, in).Hosts[1].Desired
+	in.Observed = map[string]plan.Observation{"h1": {Facts: cannot}, "h2": {State: done, Facts: cannot}}
+	p := makePlan(t, in)
+	if diff := cmp.Diff(cannot.NoRestart, p.Hosts[0].Obstacles); diff != "" {
+		t.Errorf("a first apply: %s", diff)
+	}
+	if len(p.Hosts[1].Obstacles) > 0 {
+		t.Errorf("nothing to do: %v", p.Hosts[1].Obstacles)
+	}
+	gone := plan.Teardown("demo", in.Topology.Network, in.Observed, nil, []string{"h2"})
+	if diff := cmp.Diff(cannot.NoRestart, gone.Hosts[0].Obstacles); diff != "" {
+		t.Errorf("a destroy: %s", diff)
 	}
 }

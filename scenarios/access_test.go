@@ -305,10 +305,17 @@ func cannotHarm(t *testing.T, w *world) {
 	frames := slices.Collect(maps.Values(harmful))
 	frames = append(frames, frame("untagged", all, 0x88, 0xb5)) // the last one: when it has left, all others would have
 
+	// The test would see a frame that leaves: without the VLAN of its port this one does.
+	control := w.background(w.lab.Sh(t.Context(), "h1", "/root/frames", "watch", "eth0", "20", marker))
+	w.eventually("the underlay is watched", time.Minute, func() bool { return strings.Contains(control.said(control.stdout), "watching") })
+	const sending = "docker run --rm -v /root/frames:/frames:ro busybox /frames send eth0 "
+	w.on("h1", "ovs-vsctl clear Port patch-default tag && "+sending+harmful["VLAN 20"]+"; ovs-vsctl set Port patch-default tag=0")
+	w.eventually("a frame that may leave is seen", 10*time.Second, func() bool { return strings.Contains(control.said(control.stdout), "VLAN 20") })
+
 	watch := w.background(w.lab.Sh(t.Context(), "h1", "/root/frames", "watch", "eth0", "30", marker))
 	w.eventually("the underlay is watched", time.Minute, func() bool { return strings.Contains(watch.said(watch.stdout), "watching") })
 	tree := w.must("status").stdout
-	w.on("h1", "docker run --rm -v /root/frames:/frames:ro busybox /frames send eth0 "+strings.Join(frames, " "))
+	w.on("h1", sending+strings.Join(frames, " "))
 	w.eventually("the frame that is allowed has left", 10*time.Second, func() bool { return strings.Contains(watch.said(watch.stdout), "untagged") })
 	left := strings.Fields(strings.ReplaceAll(watch.said(watch.stdout), "untagged", ""))
 	if diff := cmp.Diff([]string{"watching"}, left); diff != "" {
@@ -321,5 +328,6 @@ func cannotHarm(t *testing.T, w *world) {
 	if !had {
 		w.on("h1", "docker rmi busybox")
 	}
+	control.wait()
 	watch.wait()
 }

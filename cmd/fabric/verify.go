@@ -39,9 +39,10 @@ func newVerifyCommand(o *options) *cobra.Command {
 		Use:   "verify",
 		Short: "Prove that the fabric works",
 		Long: `Pings between all hosts in both directions, at the exact MTU and one byte
-over it, compares the live spanning tree with the predicted one, looks for
-duplicate addresses, and has a container on each host ping the others. Every
-failure comes with its cause and what to do.`,
+over it, compares the live spanning tree with the predicted one, has each host
+and a container on it reach the others by broadcast, looks for duplicate
+addresses, and has the containers ping each other. Every failure comes with its
+cause and what to do.`,
 		Example: `  fabric verify
   fabric verify --iperf                # throughput too
   fabric verify --json > report.json

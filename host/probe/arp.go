@@ -26,6 +26,9 @@ const (
 	arpRepeats = 3
 	// arpPoll is how long a read blocks before the context is looked at.
 	arpPoll = 20 * time.Millisecond
+	// arpBuffer, in bytes, holds the requests of many hosts that ask at once, which
+	// the socket sees too. The kernel grants as much as it is allowed to.
+	arpBuffer = 1 << 20
 )
 
 // ARP asks on an interface who has the addresses and returns one result for
@@ -55,7 +58,11 @@ func ARP(ctx context.Context, req wire.ARPRequest) ([]wire.ARPResult, error) {
 		replies[address] = []string{}
 	}
 	for range arpRepeats {
-		if err := sendARP(fd, link, req.Addresses); err != nil {
+		asked := req.Addresses
+		if req.Enough { // not those again that have answered
+			asked = slices.DeleteFunc(slices.Clone(asked), func(a netip.Addr) bool { return len(replies[a]) > 0 })
+		}
+		if err := sendARP(ctx, fd, link, asked, req.Spacing); err != nil {
 			return nil, fmt.Errorf("arp on %s: %w", req.Interface, err)
 		}
 		if err := collectARP(ctx, fd, req.Wait/arpRepeats, req.Enough, replies); err != nil {
@@ -85,6 +92,7 @@ func listenARP(link *net.Interface) (fd int, err error) {
 	poll := unix.NsecToTimeval(arpPoll.Nanoseconds())
 	protocol := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ARP))
 	err = errors.Join(
+		os.NewSyscallError("setsockopt SO_RCVBUF", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, arpBuffer)),
 		os.NewSyscallError("setsockopt SO_RCVTIMEO", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &poll)),
 		os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: link.Index})),
 	)
@@ -95,9 +103,14 @@ func listenARP(link *net.Interface) (fd int, err error) {
 	return fd, nil
 }
 
-func sendARP(fd int, link *net.Interface, addresses []netip.Addr) error {
+func sendARP(ctx context.Context, fd int, link *net.Interface, addresses []netip.Addr, spacing time.Duration) error {
 	to := &unix.SockaddrLinklayer{Ifindex: link.Index}
-	for _, address := range addresses {
+	for i, address := range addresses {
+		if i > 0 && spacing > 0 {
+			if err := pause(ctx, spacing); err != nil {
+				return err
+			}
+		}
 		if err := unix.Sendto(fd, arpProbe(link.HardwareAddr, address), 0, to); err != nil {
 			return os.NewSyscallError("sendto", err)
 		}

@@ -44,8 +44,10 @@ type container struct {
 	// closes, and dockerd then removes it, so that it cannot outlive this
 	// process.
 	stdin client.HijackedResponse
-	// died gets how the container ended, where it did by itself.
-	died chan death
+	// ended is closed when the container has ended by itself, and death is how.
+	ended   chan struct{}
+	death   death
+	unwatch context.CancelFunc // nil before watch
 }
 
 // death is how a container ended.
@@ -157,22 +159,27 @@ func (c *container) start(ctx context.Context, program string) (wire.ContainerSt
 }
 
 // watch has dockerd tell how the container ends. It has to be asked before the
-// container starts: with that, dockerd removes it when it ends.
+// container starts: with that, dockerd removes it when it ends. What it starts ends
+// with the container, or with remove.
 func (c *container) watch(ctx context.Context) {
-	// Both end with the container, whose end nobody waits for.
-	ended := c.docker.ContainerWait(context.WithoutCancel(ctx), c.name, client.ContainerWaitOptions{Condition: dockercontainer.WaitConditionNextExit})
+	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c.unwatch, c.ended = cancel, make(chan struct{})
+	stop := context.AfterFunc(ctx, cancel) // until dockerd has heard of it
+	defer stop()
+	waited := c.docker.ContainerWait(watching, c.name, client.ContainerWaitOptions{Condition: dockercontainer.WaitConditionNextExit})
 	output := make(chan string, 1)
 	go func() {
 		var last tail
 		_, _ = stdcopy.StdCopy(&last, &last, c.stdin.Reader) // it ends when the connection does
 		output <- strings.TrimSpace(string(last))
 	}()
-	c.died = make(chan death, 1)
 	go func() {
 		select {
-		case end := <-ended.Result:
-			c.died <- death{status: end.StatusCode, output: <-output}
-		case <-ended.Error: // dockerd is gone, or the container was removed
+		case end := <-waited.Result:
+			c.death = death{status: end.StatusCode, output: <-output}
+			close(c.ended)
+		case <-waited.Error: // dockerd is gone
+		case <-watching.Done():
 		}
 	}()
 }
@@ -195,8 +202,8 @@ func (c *container) explained(ctx context.Context, err error) error {
 	ctx, cancel := patience.Timeout(ctx, deathTime)
 	defer cancel()
 	select {
-	case d := <-c.died:
-		return errors.Join(d, err)
+	case <-c.ended:
+		return errors.Join(c.death, err)
 	case <-ctx.Done():
 		return err
 	}
@@ -343,6 +350,9 @@ func (c *container) remove(ctx context.Context) error {
 	}
 	if c.stdin.Conn != nil {
 		c.stdin.Close()
+	}
+	if c.unwatch != nil {
+		c.unwatch()
 	}
 	if err := c.waitGone(ctx); err != nil {
 		return err

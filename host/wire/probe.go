@@ -87,8 +87,9 @@ type PingResult struct {
 type ARPRequest struct {
 	Interface string        `json:"interface"` // the Docker bridge; within a container its own interface
 	Addresses []netip.Addr  `json:"addresses"`
-	Wait      time.Duration `json:"wait"`             // how long replies are collected
-	Enough    bool          `json:"enough,omitempty"` // no longer than until there is one for each address
+	Wait      time.Duration `json:"wait"`              // how long replies are collected
+	Enough    bool          `json:"enough,omitempty"`  // no longer than until there is one for each address
+	Spacing   time.Duration `json:"spacing,omitempty"` // between two probes
 }
 
 // ARPResult is who answered for one address. A host does not answer itself.

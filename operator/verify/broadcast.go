@@ -64,7 +64,7 @@ func answered(results []wire.ARPResult, address netip.Addr) (heard, asked bool) 
 // tunnelsCarry tells whether both hosts have tunnels that are up.
 func (e *evaluation) tunnelsCarry(pair Pair) bool {
 	for _, host := range []string{pair.From, pair.To} {
-		if down, _ := e.tunnelsDown(host); down || len(e.res.Trees[host].Ports) == 0 {
+		if down, _ := e.tunnelsDown(host); down || !hasTunnels(e.res.Trees[host]) {
 			return false
 		}
 	}
@@ -121,4 +121,9 @@ func (e *evaluation) unjoined(host Host, live wire.TreeStatus) (detail string, d
 		}
 	}
 	return "", diagnosis{}
+}
+
+// hasTunnels tells whether a bridge has any of the fabric's tunnels.
+func hasTunnels(tree wire.TreeStatus) bool {
+	return slices.ContainsFunc(tree.Ports, func(p wire.TreePort) bool { return p.Peer != "" })
 }

@@ -197,7 +197,7 @@ func (e *evaluation) whyCutOff(host string) diagnosis {
 	tree, known := e.res.Trees[host]
 	down, _ := e.tunnelsDown(host)
 	switch {
-	case known && len(tree.Ports) == 0:
+	case known && !hasTunnels(tree):
 		return diagnosis{
 			cause: fmt.Sprintf("%s is cut off: its bridge has no tunnel ports", host),
 			cure:  "run fabric apply",

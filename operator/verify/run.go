@@ -275,12 +275,18 @@ func (r *runner) broadcast(ctx context.Context, deadline time.Time) error {
 	r.progress("asking all hosts by broadcast")
 	return r.settle(ctx, deadline, CheckBroadcast, func(ctx context.Context) (err error) {
 		r.res.Broadcast, err = r.arps(ctx, CheckBroadcast, func(host Host) *wire.ProbeRequest {
-			addresses := r.others(host)
+			var addresses []netip.Addr
+			for _, other := range r.exp.Hosts {
+				// Nothing is asked of hosts that are as they were: theirs may be an older fabric.
+				if other.Name != host.Name && (r.some == nil || r.some[host.Name] && r.some[other.Name]) {
+					addresses = append(addresses, other.Address)
+				}
+			}
 			if len(addresses) == 0 {
 				return nil
 			}
 			return &wire.ProbeRequest{ARP: &wire.ARPRequest{
-				Interface: r.exp.Bridge, Addresses: addresses, Wait: patience.Stretch(ctx, arpWait), Enough: true,
+				Interface: r.exp.Bridge, Addresses: addresses, Wait: patience.Stretch(ctx, arpWait), Enough: true, Spacing: r.spacing(1),
 			}}
 		})
 		return err

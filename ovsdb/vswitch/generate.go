@@ -22,7 +22,7 @@ var used = map[string][]string{
 		"controller", "datapath_type", "external_ids", "fail_mode", "name", "other_config", "ports",
 		"rstp_enable", "rstp_status", "status", "stp_enable",
 	},
-	"Port": {"external_ids", "interfaces", "name", "other_config", "rstp_status", "status", "tag"},
+	"Port": {"external_ids", "interfaces", "name", "other_config", "rstp_status", "status", "tag", "trunks"},
 	"Interface": {
 		"bfd", "bfd_status", "error", "link_state", "mtu_request", "name",
 		"ofport", "options", "type",

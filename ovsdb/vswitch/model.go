@@ -345,6 +345,17 @@ var schema = `{
             "min": 0,
             "max": 1
           }
+        },
+        "trunks": {
+          "type": {
+            "key": {
+              "type": "integer",
+              "minInteger": 0,
+              "maxInteger": 4095
+            },
+            "min": 0,
+            "max": 4096
+          }
         }
       },
       "indexes": [

@@ -15,4 +15,5 @@ type Port struct {
 	RSTPStatus  map[string]string `ovsdb:"rstp_status"`
 	Status      map[string]string `ovsdb:"status"`
 	Tag         *int              `ovsdb:"tag" validate:"omitempty,min=0,max=4095"`
+	Trunks      []int             `ovsdb:"trunks" validate:"max=4096,dive,min=0,max=4095"`
 }

@@ -87,11 +87,11 @@ func underlay(host verify.Host) netip.Addr { return host.Underlay }
 // throughput included.
 func Results(exp verify.Expected) verify.Results {
 	res := verify.Results{
-		Trees:      make(map[string]wire.TreeStatus),
-		Pings:      pings(exp, func(h verify.Host) netip.Addr { return h.Address }),
-		Underlay:   pings(exp, underlay).Small,
-		Broadcast:  make(map[string][]wire.ARPResult),
-		ARP:        make(map[string][]wire.ARPResult),
+		Trees:     make(map[string]wire.TreeStatus),
+		Pings:     pings(exp, func(h verify.Host) netip.Addr { return h.Address }),
+		Underlay:  pings(exp, underlay).Small,
+		Broadcast: make(map[string][]wire.ARPResult),
+		ARP:       make(map[string][]wire.ARPResult),
 		Containers: &verify.ContainerResults{
 			Addresses: make(map[string]netip.Addr), Pings: pings(exp, Container), Broadcast: make(map[string][]wire.ARPResult),
 		},
