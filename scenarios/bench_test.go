@@ -19,9 +19,9 @@ func eachDataPath(b *testing.B, name string, run func(b *testing.B, w *world)) {
 
 // BenchmarkFirstApply is from hosts without a fabric to containers on two of
 // them that reach each other, with RSTP.
-func BenchmarkFirstApply(b *testing.B) { eachDataPath(b, "bench-first", firstApply) }
+func BenchmarkFirstApply(b *testing.B) { eachDataPath(b, "bench-first", timeFirstApply) }
 
-func firstApply(b *testing.B, w *world) {
+func timeFirstApply(b *testing.B, w *world) {
 	for _, h := range []string{"h1", "h3"} {
 		w.importImage(h)
 	}
@@ -104,9 +104,9 @@ func BenchmarkTwentyHosts(b *testing.B) {
 
 // BenchmarkNoopApply is an apply with nothing to do, against logging in to
 // the same hosts with bare ssh in the same run.
-func BenchmarkNoopApply(b *testing.B) { eachDataPath(b, "bench-noop", noopApply) }
+func BenchmarkNoopApply(b *testing.B) { eachDataPath(b, "bench-noop", timeNoopApply) }
 
-func noopApply(b *testing.B, w *world) {
+func timeNoopApply(b *testing.B, w *world) {
 	const rounds = 20
 	w.must("apply", "--yes")
 	var apply, bare time.Duration
@@ -130,9 +130,9 @@ func noopApply(b *testing.B, w *world) {
 
 // BenchmarkFailover is how long two hosts do not reach each other after the
 // root, over which they did, has lost power. A ping every 20 ms tells.
-func BenchmarkFailover(b *testing.B) { eachDataPath(b, "bench-failover", failover) }
+func BenchmarkFailover(b *testing.B) { eachDataPath(b, "bench-failover", timeFailover) }
 
-func failover(b *testing.B, w *world) {
+func timeFailover(b *testing.B, w *world) {
 	w.must("apply", "--yes")
 	w.must("verify", "--containers=false")
 	h3 := w.on("h3", "ip -4 -o addr show docker0 | awk '{print $4}' | cut -d/ -f1")
@@ -158,9 +158,9 @@ func failover(b *testing.B, w *world) {
 
 // BenchmarkThroughput is one TCP stream between two hosts, through the
 // fabric and beside it.
-func BenchmarkThroughput(b *testing.B) { eachDataPath(b, "bench-throughput", throughput) }
+func BenchmarkThroughput(b *testing.B) { eachDataPath(b, "bench-throughput", measureThroughput) }
 
-func throughput(b *testing.B, w *world) {
+func measureThroughput(b *testing.B, w *world) {
 	w.must("apply", "--yes")
 	stream := func(address string) float64 {
 		server := w.lab.Sh(b.Context(), "h3", "iperf3", "-s", "-1")

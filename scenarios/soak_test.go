@@ -21,7 +21,10 @@ var soakFaults = []string{
 }
 
 // soakMoments are those of each op.
-var soakMoments = map[string][]string{"first": moments[1:], "change": slices.Concat(moments[1:], afterStop(moments[2:]...)), "destroy": goingAway}
+var soakMoments = map[string][]string{
+	"first": moments[1:], "change": slices.Concat(moments[1:], afterStop(moments[2:]...)), "destroy": goingAway,
+	"migrate": slices.Concat([]string{atSwitch, atCheck}, afterStand(moments[2:]...)), // dockerd is not stopped
+}
 
 // TestSoak has random faults strike at random moments for as long as SOAK says
 // (30m). SOAK_SEED repeats a run's choice of them.
@@ -64,10 +67,7 @@ func TestSoak(t *testing.T) {
 
 // draw chooses a case of the lane's.
 func (l *lane) draw(random *rand.Rand) faultCase {
-	here := []string{"first"}
-	if l.base != "" {
-		here = []string{"change", "destroy"}
-	}
+	here := map[string][]string{"": {"first"}, "first": {"change", "destroy"}, "older": {"migrate"}}[l.base]
 	op := here[random.IntN(len(here))]
 	at := soakMoments[op]
 	if op == "first" && len(l.hosts) > 1 {

@@ -150,7 +150,10 @@ func answered(replies map[netip.Addr][]string) bool {
 // than those that are keys already.
 func collectARP(ctx context.Context, fd int, wait time.Duration, enough bool, replies map[netip.Addr][]string) error {
 	buffer := make([]byte, 2048)
-	for deadline := time.Now().Add(wait); time.Now().Before(deadline) && !(enough && answered(replies)); {
+	for deadline := time.Now().Add(wait); time.Now().Before(deadline); {
+		if enough && answered(replies) {
+			return nil
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}

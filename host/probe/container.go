@@ -44,9 +44,9 @@ type container struct {
 	// closes, and dockerd then removes it, so that it cannot outlive this
 	// process.
 	stdin client.HijackedResponse
-	// ended is closed when the container has ended by itself, and death is how.
+	// ended is closed when the container has ended by itself, and death says how.
 	ended   chan struct{}
-	death   death
+	death   error
 	unwatch context.CancelFunc // nil before watch
 }
 
@@ -178,7 +178,9 @@ func (c *container) watch(ctx context.Context) {
 		case end := <-waited.Result:
 			c.death = death{status: end.StatusCode, output: <-output}
 			close(c.ended)
-		case <-waited.Error: // dockerd is gone
+		case err := <-waited.Error:
+			c.death = fmt.Errorf("it does not run, and dockerd does not tell how it ended: %w", err)
+			close(c.ended)
 		case <-watching.Done():
 		}
 	}()

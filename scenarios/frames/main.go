@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -29,7 +30,7 @@ func run(args []string) error {
 	case len(args) == 4 && args[0] == "watch":
 		return watch(args[1], args[2], args[3])
 	}
-	return fmt.Errorf(usage)
+	return errors.New(usage)
 }
 
 // socket is a packet socket (packet(7)) that sees all frames of one interface, in
@@ -83,7 +84,7 @@ func watch(name, seconds, mark string) error {
 	buffer := make([]byte, 1<<16)
 	for end := time.Now().Add(within); time.Now().Before(end); {
 		n, _, err := unix.Recvfrom(fd, buffer, 0)
-		if err == unix.EAGAIN || err == unix.EINTR {
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
