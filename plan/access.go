@@ -219,28 +219,40 @@ func (p *Plan) accessFirst() {
 	if p.begins || !slices.ContainsFunc(p.Hosts, Host.migrates) || slices.ContainsFunc(p.Hosts, otherTree) {
 		return
 	}
-	p.joins = true
 	staying := 0
-	for i := range p.Hosts {
-		h := &p.Hosts[i]
-		if h.Removed {
+	var patched Placed
+	for _, h := range p.Hosts {
+		if h.Removed || h.trunk() == nil {
 			continue
 		}
-		stands := h.From
-		if h.trunk() != nil {
-			staying++
+		staying++
+		if !h.migrates() {
+			continue
 		}
-		last := h.Desired
-		if h.migrates() {
-			stands.OVS = h.trunk().joined(h.Desired.OVS)
-			// The trunk's own port is needed until the containers have another.
-			for i := range h.Between {
-				h.Between[i].OVS = h.Between[i].OVS.open()
-			}
-			last.OVS = last.OVS.open()
+		for _, port := range h.Desired.OVS.Patches {
+			patched = append(patched, Tunnel{h.Name, port.Name})
 		}
-		h.Between = append(slices.Insert(h.Between, 0, stands), last)
 	}
+	stand := p.step("access bridges stand", func(h Host) HostState {
+		s := h.From
+		if h.migrates() {
+			s.OVS = h.trunk().joined(h.Desired.OVS)
+		}
+		return s
+	})
+	use := p.step("containers are joined by them", func(h Host) HostState { return h.Desired }, p.last...)
+	steps := append(slices.Clone(p.steps), use)
+	// The trunk's own port is needed until the containers have another.
+	for _, s := range steps {
+		for _, h := range p.Hosts {
+			if state, takesPart := s.States[h.Name]; takesPart && h.migrates() {
+				state.OVS = state.OVS.open()
+				s.States[h.Name] = state
+			}
+		}
+	}
+	steps[0].Await = append([]Condition{patched}, steps[0].Await...)
+	p.take(append([]Step{stand}, steps...))
 	for _, h := range p.Hosts {
 		if h.migrates() && staying > 1 {
 			p.Moves = append(p.Moves, Move{
@@ -249,19 +261,4 @@ func (p *Plan) accessFirst() {
 			})
 		}
 	}
-}
-
-// Patched lists the patch ports that have to forward before the second of
-// several steps: those that the first one adds.
-func (p *Plan) Patched() []Tunnel {
-	var ends []Tunnel
-	for _, h := range p.Hosts {
-		if !p.joins || len(h.Between) == 0 || !h.migrates() {
-			continue
-		}
-		for _, port := range h.Between[0].OVS.Patches {
-			ends = append(ends, Tunnel{h.Name, port.Name})
-		}
-	}
-	return ends
 }

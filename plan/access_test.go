@@ -11,6 +11,17 @@ import (
 	"github.com/ovsfabric/fabric/plan"
 )
 
+// awaited lists the conditions of a type before a step.
+func awaited[T plan.Condition](p *plan.Plan, step int) []T {
+	var found []T
+	for _, c := range p.Await(step) {
+		if c, is := c.(T); is {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
 // withoutAccess is a state as builds had it that knew no access bridges.
 func withoutAccess(s plan.HostState) plan.HostState {
 	ovs, links := *s.OVS, *s.Links
@@ -65,8 +76,8 @@ func TestAFabricOfAnOlderBuildGetsItsAccessBridgesBeforeTheyAreUsed(t *testing.T
 			t.Errorf("%s: dockerd restarts: %q", h.Name, h.Impact)
 		}
 	}
-	wait := []plan.Tunnel{{Host: "h1", Port: "patch-default"}, {Host: "h2", Port: "patch-default"}, {Host: "h3", Port: "patch-default"}}
-	if diff := cmp.Diff(wait, p.Patched()); diff != "" {
+	wait := []plan.Condition{plan.Placed{{Host: "h1", Port: "patch-default"}, {Host: "h2", Port: "patch-default"}, {Host: "h3", Port: "patch-default"}}}
+	if diff := cmp.Diff(wait, p.Await(1)); diff != "" {
 		t.Errorf("before the second step: %s", diff)
 	}
 }
@@ -121,7 +132,7 @@ func TestATreeThatMovesWaitsForTheAccessBridges(t *testing.T) {
 			t.Errorf("%s: more than access bridges in the first step: %v", h.Name, changes)
 		}
 	}
-	if len(p.Joining()) == 0 {
+	if got := awaited[plan.Placed](p, 2); len(got) == 0 || len(got[0]) == 0 {
 		t.Error("nothing is waited for before the tree moves")
 	}
 }
@@ -136,8 +147,8 @@ func TestHostsThatGoAloneHaveNoStepForAccessBridges(t *testing.T) {
 				t.Errorf("%s: %s has steps", protocol, h.Name)
 			}
 		}
-		if len(p.Patched()) > 0 {
-			t.Errorf("%s: waits for %v", protocol, p.Patched())
+		if len(p.Await(0)) > 0 || len(p.Await(1)) > 0 {
+			t.Errorf("%s: waits for %v, and %v", protocol, p.Await(0), p.Await(1))
 		}
 		for _, m := range p.Moves {
 			if m.OutageMS != outage {
@@ -246,7 +257,7 @@ func TestAllHostsThatStayTakeAsManySteps(t *testing.T) {
 			if got, want := len(h.Steps()), len(p.Hosts[0].Steps()); got != want {
 				t.Errorf("%s: %s takes %d steps, and %s %d", name, h.Name, got, p.Hosts[0].Name, want)
 			}
-			if waits := p.Patched(); len(waits) > 0 && h.From.OVS != nil && !h.From.OVS.STP && !h.From.OVS.RSTP {
+			if waits := awaited[plan.Placed](p, 1); len(waits) > 0 && h.From.OVS != nil && !h.From.OVS.STP && !h.From.OVS.RSTP {
 				t.Errorf("%s: waits for %v, on bridges without a tree", name, waits)
 			}
 		}

@@ -106,32 +106,43 @@ func keep(wanted, has map[string]string, key string) {
 // its cost last: Open vSwitch sets one port after the other, and would choose
 // another way before it has set that one's.
 func (p *Plan) rootFirst() {
-	for i := range p.Hosts {
-		h := &p.Hosts[i]
-		if h.Removed {
+	known := RootKnown{}
+	for _, h := range p.Hosts {
+		if h.Removed || h.trunk() == nil {
 			continue
 		}
-		if h.trunk() == nil { // it joins when the others are done
-			h.Between = []HostState{h.From}
-			continue
+		known.By = append(known.By, h.Name)
+		if h.Name == p.Tree.Root {
+			known.Root = h.Desired.OVS.treeBridge(h.Name)
 		}
-		state := h.Desired
-		if h.Name != p.Tree.Root {
-			state.OVS = state.OVS.clone()
-			for _, key := range []string{"stp-priority", "stp-system-id", "hwaddr"} { // the last stands for the address where that is not set
-				keep(state.OVS.OtherConfig, h.trunk().OtherConfig, key)
-			}
-			parent := p.Tree.Node(h.Name).Parent
-			for i, want := range state.OVS.Ports {
-				if there, found := h.trunk().serving(want); found && want.ExternalIDs[PeerKey] == parent {
-					want.OtherConfig = maps.Clone(want.OtherConfig)
-					keep(want.OtherConfig, there.OtherConfig, "stp-path-cost")
-					state.OVS.Ports[i] = want
-				}
-			}
-		}
-		h.Between = []HostState{state}
 	}
+	p.take([]Step{p.step("the root takes its identity", p.identified)}, known)
+}
+
+// identified is the host with what is desired, but for an identity and a way to the
+// root that are still its own where it is not the root. One without a bridge joins
+// when the others are done.
+func (p *Plan) identified(h Host) HostState {
+	if h.trunk() == nil {
+		return h.From
+	}
+	s := h.Desired
+	if h.Name == p.Tree.Root {
+		return s
+	}
+	s.OVS = s.OVS.clone()
+	for _, key := range []string{"stp-priority", "stp-system-id", "hwaddr"} { // the last stands for the address where that is not set
+		keep(s.OVS.OtherConfig, h.trunk().OtherConfig, key)
+	}
+	parent := p.Tree.Node(h.Name).Parent
+	for i, want := range s.OVS.Ports {
+		if there, found := h.trunk().serving(want); found && want.ExternalIDs[PeerKey] == parent {
+			want.OtherConfig = maps.Clone(want.OtherConfig)
+			keep(want.OtherConfig, there.OtherConfig, "stp-path-cost")
+			s.OVS.Ports[i] = want
+		}
+	}
+	return s
 }
 
 // serving is the observed port that serves as a wanted one.

@@ -167,7 +167,11 @@ func TestAnAdoptedTreeOfSTPStaysWhileItsBridgesChange(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"h1": " none 8192", "h2": " 4096 4096", "h3": " none 32768"}, got); diff != "" {
 		t.Error(diff)
 	}
-	root, know := p.RootFirst()
+	known := awaited[plan.RootKnown](p, 1)
+	if len(known) != 1 {
+		t.Fatalf("before the second step: %v", p.Await(1))
+	}
+	root, know := known[0].Root, known[0].By
 	if diff := cmp.Diff([]string{"h1", "h2", "h3"}, know); diff != "" || root.Name != "h2" || root.Priority != 4096 || root.MAC == [6]byte{} {
 		t.Errorf("%+v is to be known to these first: %s", root, diff)
 	}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/ovsfabric/fabric/topology"
@@ -31,57 +32,65 @@ func (p *Plan) beginning() {
 		return
 	}
 	p.begins = true
-	for i := range p.Hosts {
-		h := &p.Hosts[i]
-		if h.Removed || !h.Observed {
+	if !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.Observed }) {
+		return
+	}
+	var meeting []Tunnel
+	for _, h := range p.Hosts {
+		if h.Removed {
 			continue
 		}
-		joined, slow, rootless := h.From, h.Desired, h.Desired
-		rootless.OVS = h.Desired.OVS.clone()
-		if h.Name == p.Tree.Root {
-			rootless.OVS.OtherConfig["rstp-priority"] = strconv.Itoa(standbyPriority)
+		for _, port := range h.Desired.OVS.Ports {
+			meeting = append(meeting, Tunnel{h.Name, port.Name})
 		}
-		joined.OVS, slow.OVS = rootless.OVS.clone(), rootless.OVS.clone()
-		for i, port := range rootless.OVS.Ports {
-			if len(port.BFD) == 0 {
-				continue
-			}
-			joined.OVS.Ports[i].BFD = nil
+	}
+	p.take([]Step{
+		p.step("tunnels stand", p.joined),
+		p.step("all else is as wanted", p.slow),
+		p.step("BFD gets its intervals", p.rootless, Heard(meeting)),
+	}, Up(meeting))
+}
+
+// rootless is what is desired, but that no host has reason to be the root.
+func (p *Plan) rootless(h Host) HostState {
+	s := h.Desired
+	s.OVS = s.OVS.clone()
+	if h.Name == p.Tree.Root {
+		s.OVS.OtherConfig["rstp-priority"] = strconv.Itoa(standbyPriority)
+	}
+	return s
+}
+
+// slow is that with BFD at the interval that it has anyhow until it is up.
+func (p *Plan) slow(h Host) HostState {
+	s := p.rootless(h)
+	for i, port := range s.OVS.Ports {
+		if len(port.BFD) > 0 {
 			port.BFD = maps.Clone(port.BFD)
 			port.BFD["min_rx"], port.BFD["min_tx"] = slowBFD, slowBFD
-			slow.OVS.Ports[i] = port
+			s.OVS.Ports[i] = port
 		}
-		if h.From.hasMore() {
-			joined = h.From
-		}
-		h.Between = []HostState{joined, slow, rootless}
 	}
+	return s
+}
+
+// joined is the host as it is, with the bridges and without BFD. One that has more
+// of a fabric stays as it is.
+func (p *Plan) joined(h Host) HostState {
+	s := h.From
+	if s.hasMore() {
+		return s
+	}
+	s.OVS = p.rootless(h).OVS
+	for i, port := range s.OVS.Ports {
+		if len(port.BFD) > 0 {
+			s.OVS.Ports[i].BFD = nil
+		}
+	}
+	return s
 }
 
 // hasMore tells a host that has anything of a fabric's but its bridge, or a dockerd that is to be adopted.
 func (s HostState) hasMore() bool {
 	return s.Boot != nil || s.Docker != nil || s.Links != nil && s.Links.Owner != ""
-}
-
-// Where the ends of new tunnels have to be before a step of a beginning, counted from 0.
-const (
-	HeardBefore = 2 // they have heard of each other by BFD
-	UpBefore    = 3 // they take part in the tree
-)
-
-// Meeting lists the ends of the tunnels of a fabric that begins. There are none where there are no such steps.
-func (p *Plan) Meeting() []Tunnel {
-	if !p.Begins() {
-		return nil
-	}
-	var ends []Tunnel
-	for _, h := range p.Hosts {
-		if len(h.Between) == 0 {
-			continue
-		}
-		for _, port := range h.Desired.OVS.Ports {
-			ends = append(ends, Tunnel{h.Name, port.Name})
-		}
-	}
-	return ends
 }

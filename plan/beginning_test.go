@@ -72,7 +72,7 @@ func TestAHostWithSomethingOfAFabricLeftChangesAsAWhole(t *testing.T) {
 		"a foreign one": {Docker: &plan.Docker{Foreign: true}},
 	} {
 		p := planFrom(t, fourHosts, left)
-		if ends := p.Joining(); len(ends) > 0 {
+		if ends := awaited[plan.Placed](p, 1); len(ends) > 0 {
 			t.Errorf("%s: the first step adds %v", name, ends)
 		}
 		for _, h := range p.Hosts {
@@ -108,12 +108,19 @@ func TestABeginningOnlyTouchesTheSwitchAfterItsSecondStep(t *testing.T) {
 
 func TestBothEndsOfEachTunnelAreWaitedFor(t *testing.T) {
 	p := firstPlan(t, strings.Replace(fourHosts, "mesh", "ring", 1))
-	ends := p.Meeting()
+	heard, up := awaited[plan.Heard](p, 2), awaited[plan.Up](p, 3)
+	if len(heard) != 1 || len(up) != 1 || !slices.Equal(heard[0], plan.Heard(up[0])) {
+		t.Fatalf("before BFD's intervals %v are to be heard of, and before the root %v up", heard, up)
+	}
+	ends := heard[0]
 	if len(ends) != 8 || !slices.Contains(ends, plan.Tunnel{Host: "h1", Port: "vx-h2"}) || !slices.Contains(ends, plan.Tunnel{Host: "h2", Port: "vx-h1"}) {
 		t.Errorf("ends: %v", ends)
 	}
-	if ends := changed(t, fourHosts, inRing(fourHosts)).Meeting(); len(ends) > 0 {
-		t.Errorf("on hosts with a fabric: %v", ends)
+	for step := range 5 {
+		moved := changed(t, fourHosts, inRing(fourHosts))
+		if ends := awaited[plan.Heard](moved, step); len(ends) > 0 {
+			t.Errorf("on hosts with a fabric: %v", ends)
+		}
 	}
 }
 

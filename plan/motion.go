@@ -78,9 +78,7 @@ func (p *Plan) plannedMoves() {
 	case !m.beside():
 		outage, why = remakeOutage, "tunnels are made anew under the same names"
 	default:
-		for i := range p.Hosts {
-			m.between(&p.Hosts[i])
-		}
+		p.take(m.steps())
 	}
 	p.Moves = m.moves(outage, why)
 }
@@ -272,91 +270,144 @@ func (m *motion) beside() bool {
 	return true
 }
 
-// between fills in the states of a host that stays.
-func (m *motion) between(h *Host) {
-	if h.Removed {
-		return
-	}
-	from := m.newcomer(h.Desired.OVS)
-	if h.trunk() != nil {
-		from = h.trunk().joined(h.Desired.OVS)
-	}
-	wanted := make(map[string]bool)
-	for _, p := range h.Desired.OVS.Ports {
-		wanted[p.Name] = true
-	}
-	there := make(map[string]bool)
-	for _, p := range from.Ports {
-		there[p.Name] = true
-	}
-	onTree := func(p Port) bool { return wanted[p.Name] && m.next[[2]string{h.Name, p.ExternalIDs[PeerKey]}] }
-
-	add := from.clone()
-	for i, p := range add.Ports {
-		if !onTree(p) && m.old.Port(h.Name, p.ExternalIDs[PeerKey]).Role == topology.RoleAlternate {
-			add.Ports[i] = p.held()
-		}
-	}
-	for _, p := range h.Desired.OVS.Ports {
-		if !there[p.Name] {
-			add.Ports = append(add.Ports, p.standby(!onTree(p)))
-		}
-	}
-	sortPorts(add.Ports)
-	if m.rises(h) {
-		add.OtherConfig["rstp-priority"] = h.Desired.OVS.OtherConfig["rstp-priority"]
-	}
-
-	move, part := h.Desired.OVS.clone(), h.Desired.OVS.clone()
-	if was := from.OtherConfig["rstp-priority"]; from.treeBridge("").Priority < h.Desired.OVS.treeBridge("").Priority {
-		move.OtherConfig["rstp-priority"] = was
-	}
-	for _, p := range from.Ports {
-		if !wanted[p.Name] {
-			move.Ports, part.Ports = append(move.Ports, p), append(part.Ports, p)
-		}
-	}
-	sortPorts(move.Ports)
-	sortPorts(part.Ports)
-	for i, p := range move.Ports {
-		if onTree(p) {
-			continue
-		}
-		part.Ports[i] = p.held()
-		if !there[p.Name] || m.leaves(h.Name, p.ExternalIDs[PeerKey]) {
-			move.Ports[i] = p.held()
-		}
-	}
-
-	states := []*OVS{add, move, part}
+// steps are those of plannedMoves, in its order.
+func (m *motion) steps() []Step {
+	var joining Placed
+	beside := m.step("new tunnels stand beside the old ones", func(h Host, was *OVS) *OVS {
+		s, joins := m.add(h, was)
+		joining = append(joining, joins...)
+		return s
+	})
+	steps := []Step{beside, m.step("each host leaves its old way to the root", m.leave)}
+	steps[1].Await = []Condition{joining}
 	if len(m.demoted) > 0 {
-		apart := part.clone()
-		for i, p := range apart.Ports {
-			if m.cut[[2]string{h.Name, p.ExternalIDs[PeerKey]}] {
-				apart.Ports[i] = p.held()
-			}
+		steps = append(steps, m.step("neighbours let go of a host whose priority gets worse", m.apart))
+	}
+	return append(steps, m.step("the other ends let go", m.part))
+}
+
+// step makes a step of bridges: of what a host's is to be, given the host and what
+// its bridge was. All else is as desired, but that packets grow only once there are
+// only tunnels that carry them.
+func (m *motion) step(name string, bridge func(h Host, was *OVS) *OVS) Step {
+	return m.plan.step(name, func(h Host) HostState {
+		was := m.newcomer(h.Desired.OVS)
+		if h.trunk() != nil {
+			was = h.trunk().joined(h.Desired.OVS)
 		}
-		if m.demoted[h.Name] {
-			part.OtherConfig["rstp-priority"], apart.OtherConfig["rstp-priority"] = strconv.Itoa(standbyPriority), strconv.Itoa(standbyPriority)
+		s := h.Desired
+		if h.trunk() != nil && h.From.Links != nil && h.Desired.OVS.MTU > h.trunk().MTU {
+			s = h.From
 		}
-		states = []*OVS{add, move, apart, part}
+		mtu := s.OVS.MTU
+		s.OVS = bridge(h, was)
+		s.OVS.setMTU(mtu)
+		return s
+	})
+}
+
+// names are those of ports.
+func names(ports []Port) map[string]bool {
+	all := make(map[string]bool, len(ports))
+	for _, p := range ports {
+		all[p.Name] = true
 	}
-	first, last := h.Desired, h.Desired
-	if h.trunk() != nil && h.From.Links != nil && h.Desired.OVS.MTU > h.trunk().MTU {
-		first = h.From // packets grow once there are only tunnels that carry them
+	return all
+}
+
+// onTree tells which ports of a host are a part of the new tree.
+func (m *motion) onTree(h Host) func(Port) bool {
+	wanted := names(h.Desired.OVS.Ports)
+	return func(p Port) bool { return wanted[p.Name] && m.next[[2]string{h.Name, p.ExternalIDs[PeerKey]}] }
+}
+
+// add is the bridge that was, with the new tunnels. Those of the new tree have a
+// cost that draws no traffic, and are told as such; all others that carry nothing
+// are held out of it.
+func (m *motion) add(h Host, was *OVS) (s *OVS, joining []Tunnel) {
+	onTree, there := m.onTree(h), names(was.Ports)
+	s = was.clone()
+	for i, p := range s.Ports {
+		if !onTree(p) && m.old.Port(h.Name, p.ExternalIDs[PeerKey]).Role == topology.RoleAlternate {
+			s.Ports[i] = p.held()
+		}
 	}
-	last.OVS = nil
-	for _, ovs := range states {
-		state := first
-		ovs.setMTU(first.OVS.MTU)
-		state.OVS = ovs
-		h.Between = append(h.Between, state)
+	for _, p := range h.Desired.OVS.Ports {
+		switch {
+		case there[p.Name]:
+		case onTree(p):
+			s.Ports = append(s.Ports, p.with("rstp-path-cost", strconv.Itoa(standbyCost)))
+			joining = append(joining, Tunnel{h.Name, p.Name})
+		default:
+			s.Ports = append(s.Ports, p.held())
+		}
 	}
+	sortPorts(s.Ports)
+	if m.rises(h) {
+		s.OtherConfig["rstp-priority"] = h.Desired.OVS.OtherConfig["rstp-priority"]
+	}
+	return s, joining
+}
+
+// both is the bridge as it is desired, with the old tunnels too.
+func (m *motion) both(h Host, was *OVS) *OVS {
+	s, wanted := h.Desired.OVS.clone(), names(h.Desired.OVS.Ports)
+	for _, p := range was.Ports {
+		if !wanted[p.Name] {
+			s.Ports = append(s.Ports, p)
+		}
+	}
+	sortPorts(s.Ports)
+	return s
+}
+
+// leave has the costs that are desired, and holds the host's own end of its old way
+// to the root. A priority that gets worse is still the old one.
+func (m *motion) leave(h Host, was *OVS) *OVS {
+	onTree, there := m.onTree(h), names(was.Ports)
+	s := m.both(h, was)
+	if was.treeBridge("").Priority < s.treeBridge("").Priority {
+		s.OtherConfig["rstp-priority"] = was.OtherConfig["rstp-priority"]
+	}
+	for i, p := range s.Ports {
+		if !onTree(p) && (!there[p.Name] || m.leaves(h.Name, p.ExternalIDs[PeerKey])) {
+			s.Ports[i] = p.held()
+		}
+	}
+	return s
+}
+
+// part holds every tunnel that is no part of the new tree. A host whose priority
+// gets worse, and of which others have news, has the worst one.
+func (m *motion) part(h Host, was *OVS) *OVS {
+	onTree := m.onTree(h)
+	s := m.both(h, was)
+	for i, p := range s.Ports {
+		if !onTree(p) {
+			s.Ports[i] = p.held()
+		}
+	}
+	if m.demoted[h.Name] {
+		s.OtherConfig["rstp-priority"] = strconv.Itoa(standbyPriority)
+	}
+	return s
+}
+
+// apart is that, and has the host let go of each neighbour whose news it would else
+// hold on to.
+func (m *motion) apart(h Host, was *OVS) *OVS {
+	s := m.part(h, was)
+	for i, p := range s.Ports {
+		if m.cut[[2]string{h.Name, p.ExternalIDs[PeerKey]}] {
+			s.Ports[i] = p.held()
+		}
+	}
+	return s
 }
 
 // rises tells whether a host gets a better priority that does not make it the root as long as the old one is there. It gets that while
 // nothing else moves: a bridge of another priority that has just lost the root would not be believed by its neighbours, which know better.
-func (m *motion) rises(h *Host) bool {
+func (m *motion) rises(h Host) bool {
 	if h.trunk() == nil {
 		return false
 	}
@@ -390,14 +441,6 @@ func (s *OVS) clone() *OVS {
 	c.OtherConfig = maps.Clone(s.OtherConfig)
 	c.Ports, c.Patches, c.Access = slices.Clone(s.Ports), slices.Clone(s.Patches), slices.Clone(s.Access)
 	return &c
-}
-
-// standby is a new tunnel before it is needed.
-func (p Port) standby(held bool) Port {
-	if held {
-		return p.held()
-	}
-	return p.with("rstp-path-cost", strconv.Itoa(standbyCost))
 }
 
 func (p Port) held() Port { return p.with(holdKey, "false") }
@@ -476,10 +519,7 @@ func (m *motion) demotion(host string, stays map[string]bool) Move {
 // Apart has every host go straight to what is desired, so that one can fail without the others: nothing holds the tree together
 // meanwhile.
 func (p *Plan) Apart() {
-	for i := range p.Hosts {
-		p.Hosts[i].Between = nil
-	}
-	p.joins = false
+	p.take(nil)
 	for i := range p.Moves {
 		if m := &p.Moves[i]; m.Joins && p.Protocol == string(topology.STP) {
 			m.OutageMS = 2 * forwardDelay // the patch port listens and learns while it is needed
@@ -487,50 +527,4 @@ func (p *Plan) Apart() {
 		p.Moves[i].OutageMS = max(p.Moves[i].OutageMS, aloneOutage)
 		p.Moves[i].Why = strings.TrimSuffix(p.Moves[i].Why, inSteps)
 	}
-}
-
-// Tunnel is one end of a tunnel: a port of a host's bridge.
-type Tunnel struct {
-	Host, Port string
-}
-
-// Joining lists the ends of the tunnels that the first of several steps adds to the new tree. Where a fabric begins there are none.
-func (p *Plan) Joining() []Tunnel {
-	if p.Begins() {
-		return nil
-	}
-	first := 0
-	if p.joins {
-		first = 1
-	}
-	var ends []Tunnel
-	for _, h := range p.Hosts {
-		if len(h.Between) <= first {
-			continue
-		}
-		for _, port := range h.Between[first].OVS.Ports {
-			if port.OtherConfig["rstp-path-cost"] == strconv.Itoa(standbyCost) {
-				ends = append(ends, Tunnel{h.Name, port.Name})
-			}
-		}
-	}
-	return ends
-}
-
-// RootFirst is the root whose identity the first of several steps changes, and the hosts that have to know it before the second; none
-// where the steps do not begin so.
-func (p *Plan) RootFirst() (root topology.Bridge, know []string) {
-	if p.Protocol != string(topology.STP) {
-		return topology.Bridge{}, nil
-	}
-	for _, h := range p.Hosts {
-		if len(h.Between) == 0 || h.trunk() == nil {
-			continue
-		}
-		know = append(know, h.Name)
-		if h.Name == p.Tree.Root {
-			root = h.Desired.OVS.treeBridge(h.Name)
-		}
-	}
-	return root, know
 }

@@ -160,8 +160,8 @@ func TestTunnelsOfAnotherTypeStandBesideTheOldOnesFirst(t *testing.T) {
 	if diff := cmp.Diff(want, ports(p.Hosts[1])); diff != "" {
 		t.Error(diff)
 	}
-	if got := len(p.Joining()); got != 6 {
-		t.Errorf("%d ends of tunnels join the tree, want 6", got)
+	if got := awaited[plan.Placed](p, 1); len(got) != 1 || len(got[0]) != 6 {
+		t.Errorf("%v join the tree, want 6 ends of tunnels", got)
 	}
 }
 

@@ -28,8 +28,9 @@ type Plan struct {
 	Graph    *topology.Graph  `json:"graph"`
 	Protocol string           `json:"protocol"`
 	bfd      int              // milliseconds between its packets
-	begins   bool             // Between has the steps in which a fabric begins
-	joins    bool             // Between begins with the step in which access bridges get to stand
+	begins   bool             // the steps are those in which a fabric begins
+	steps    []Step           // what the hosts go through together; Between has the states
+	last     []Condition      // before what is desired
 	Tree     *topology.Tree   `json:"tree"`
 	Checked  topology.Checked `json:"checked"` // what a loss makes of the tree
 	MTU      MTU              `json:"mtu"`

@@ -51,6 +51,7 @@ func (e tunnelEnd) Probe(context.Context, wire.ProbeRequest) (wire.ProbeResult, 
 
 func TestAFabricThatBeginsWaitsForItsTunnelsButNotForEver(t *testing.T) {
 	p := firstPlan(t)
+	const heard, up = 2, 3 // the steps before which BFD has to have come through, and to be up
 	for _, c := range []struct {
 		name        string
 		step        int
@@ -59,12 +60,12 @@ func TestAFabricThatBeginsWaitsForItsTunnelsButNotForEver(t *testing.T) {
 		least, most time.Duration
 	}{
 		{"there is no BFD yet", 1, "", time.Hour, 0, 0},
-		{"BFD has come through", plan.HeardBefore, "init", time.Hour, 0, 0},
-		{"BFD comes through", plan.HeardBefore, "down", time.Second, time.Second, 2 * time.Second},
-		{"BFD does not", plan.HeardBefore, "down", time.Hour, meetingTime / 2, meetingTime},
-		{"tunnels are up", plan.UpBefore, "init", 0, 0, 0},
-		{"a tunnel comes up", plan.UpBefore, "init", time.Second, time.Second, 2 * time.Second},
-		{"a tunnel stays down", plan.UpBefore, "init", time.Hour, meetingTime / 2, meetingTime},
+		{"BFD has come through", heard, "init", time.Hour, 0, 0},
+		{"BFD comes through", heard, "down", time.Second, time.Second, 2 * time.Second},
+		{"BFD does not", heard, "down", time.Hour, meetingTime / 2, meetingTime},
+		{"tunnels are up", up, "init", 0, 0, 0},
+		{"a tunnel comes up", up, "init", time.Second, time.Second, 2 * time.Second},
+		{"a tunnel stays down", up, "init", time.Hour, meetingTime / 2, meetingTime},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -206,46 +206,42 @@ func unsettled(failed []verify.Check, within time.Duration) error {
 // sends once a second until then.
 const meetingTime = 3 * time.Second
 
-// stand is what an apply of several steps waits for. Patch ports of access
-// bridges that are new have to forward, before anything uses them. Then new tunnels
-// of the tree have to be up, and a root that took its identity has to be known. Where a fabric begins, it is all tunnels: both ends
-// have to have heard of each other before BFD gets its intervals, and to be up
-// before the root gets its priority. But that is not waited for longer than meetingTime:
-// a tunnel that stays down is told of with its cause once the hosts are as planned.
+// stand waits for the conditions of each step. Those of a fabric that begins are not
+// waited for longer than meetingTime: a tunnel that stays down is told of with its
+// cause once the hosts are as planned.
 func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Duration) rollout.Stand {
-	var meeting []verify.Tunnel
-	for _, end := range p.Meeting() {
-		meeting = append(meeting, verify.Tunnel(end))
-	}
-	beginning := map[int]verify.Footing{plan.HeardBefore: {Heard: meeting}, plan.UpBefore: {Up: meeting}}
-	var patched, footing verify.Footing
-	for _, end := range p.Patched() {
-		patched.Tunnels = append(patched.Tunnels, verify.Tunnel(end))
-	}
-	for _, end := range p.Joining() {
-		footing.Tunnels = append(footing.Tunnels, verify.Tunnel(end))
-	}
-	root, know := p.RootFirst()
-	footing.Root, footing.Know = wire.BridgeID{Priority: int(root.Priority), MAC: net.HardwareAddr(root.MAC[:]).String()}, know
-	footings := map[int]verify.Footing{1: footing}
-	if len(patched.Tunnels) > 0 {
-		footings = map[int]verify.Footing{1: patched, 2: footing}
-	}
 	return func(ctx context.Context, step int) error {
-		if p.Begins() {
-			_, err := verify.Stand(ctx, nodes(), beginning[step], patience.Stretch(ctx, meetingTime))
+		var must, may verify.Footing
+		for _, c := range p.Await(step) {
+			switch c := c.(type) {
+			case plan.Placed:
+				must.Tunnels = append(must.Tunnels, ends(c)...)
+			case plan.RootKnown:
+				must.Root = wire.BridgeID{Priority: int(c.Root.Priority), MAC: net.HardwareAddr(c.Root.MAC[:]).String()}
+				must.Know = c.By
+			case plan.Heard:
+				may.Heard = append(may.Heard, ends(c)...)
+			case plan.Up:
+				may.Up = append(may.Up, ends(c)...)
+			}
+		}
+		if _, err := verify.Stand(ctx, nodes(), may, patience.Stretch(ctx, meetingTime)); err != nil {
 			return err
 		}
-		footing, waits := footings[step]
-		if !waits {
-			return nil
-		}
-		lacking, err := verify.Stand(ctx, nodes(), footing, settle)
+		lacking, err := verify.Stand(ctx, nodes(), must, settle)
 		if err != nil || len(lacking) == 0 {
 			return err
 		}
-		return errors.New(strings.Join(append([]string{fmt.Sprintf("the tree was not ready for the next step within %s", settle)}, lacking...), "\n"))
+		return errors.New(strings.Join(append([]string{fmt.Sprintf("the tree was not ready within %s for the step %q", settle, p.StepName(step))}, lacking...), "\n"))
 	}
+}
+
+func ends(of []plan.Tunnel) []verify.Tunnel {
+	ends := make([]verify.Tunnel, len(of))
+	for i, end := range of {
+		ends[i] = verify.Tunnel(end)
+	}
+	return ends
 }
 
 // expected is what the plan predicts, in the terms of a verification. The hosts
