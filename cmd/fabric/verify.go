@@ -215,14 +215,14 @@ func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Durati
 		for _, c := range p.Await(step) {
 			switch c := c.(type) {
 			case plan.Placed:
-				must.Tunnels = append(must.Tunnels, ends(c)...)
+				must.Tunnels = append(must.Tunnels, c...)
 			case plan.RootKnown:
 				must.Root = wire.BridgeID{Priority: int(c.Root.Priority), MAC: net.HardwareAddr(c.Root.MAC[:]).String()}
 				must.Know = c.By
 			case plan.Heard:
-				may.Heard = append(may.Heard, ends(c)...)
+				may.Heard = append(may.Heard, c...)
 			case plan.Up:
-				may.Up = append(may.Up, ends(c)...)
+				may.Up = append(may.Up, c...)
 			}
 		}
 		if _, err := verify.Stand(ctx, nodes(), may, patience.Stretch(ctx, meetingTime)); err != nil {
@@ -234,14 +234,6 @@ func stand(p *plan.Plan, nodes func() map[string]verify.Node, settle time.Durati
 		}
 		return errors.New(strings.Join(append([]string{fmt.Sprintf("the tree was not ready within %s for the step %q", settle, p.StepName(step))}, lacking...), "\n"))
 	}
-}
-
-func ends(of []plan.Tunnel) []verify.Tunnel {
-	ends := make([]verify.Tunnel, len(of))
-	for i, end := range of {
-		ends[i] = verify.Tunnel(end)
-	}
-	return ends
 }
 
 // expected is what the plan predicts, in the terms of a verification. The hosts

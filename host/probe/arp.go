@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 const (
@@ -107,7 +108,7 @@ func sendARP(ctx context.Context, fd int, link *net.Interface, addresses []netip
 	to := &unix.SockaddrLinklayer{Ifindex: link.Index}
 	for i, address := range addresses {
 		if i > 0 && spacing > 0 {
-			if err := pause(ctx, spacing); err != nil {
+			if err := patience.Pause(ctx, spacing); err != nil {
 				return err
 			}
 		}

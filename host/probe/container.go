@@ -375,7 +375,7 @@ func (c *container) waitGone(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := pause(ctx, gonePoll); err != nil {
+		if err := patience.Pause(ctx, gonePoll); err != nil {
 			return err
 		}
 	}

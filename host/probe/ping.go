@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/internal/patience"
 )
 
 const (
@@ -143,11 +144,11 @@ func (p *pinger) send(ctx context.Context) error {
 	for seq := range p.echoes {
 		switch {
 		case seq > 0 && p.target(seq) == 0:
-			err = pause(ctx, max(p.req.Interval, p.req.Spacing))
+			err = patience.Pause(ctx, max(p.req.Interval, p.req.Spacing))
 		case seq > 0 && p.req.Spacing > 0:
-			err = pause(ctx, p.req.Spacing)
+			err = patience.Pause(ctx, p.req.Spacing)
 		case seq > 0 && seq%burst == 0:
-			err = pause(ctx, burstPause)
+			err = patience.Pause(ctx, burstPause)
 		}
 		if err == nil {
 			err = p.sendEcho(seq, payload)
@@ -354,15 +355,4 @@ func pathMTU(target netip.Addr) int {
 		return 0
 	}
 	return mtu
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -47,3 +47,15 @@ func Timeout(ctx context.Context, d time.Duration) (context.Context, context.Can
 func TimeoutAfter(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return Timeout(context.WithoutCancel(ctx), d)
 }
+
+// Pause waits for d, or returns the error of ctx as soon as that ends.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -133,7 +133,7 @@ func (r *runner) until(ctx context.Context, deadline time.Time, what string, loo
 		if !told {
 			r.progress("%s: not yet as planned, waiting", what)
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := patience.Pause(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -381,14 +381,3 @@ func (r *runner) transfer(ctx context.Context, client Node, from Host, server No
 
 // errNoAnswer is a result without the member that fits its request.
 var errNoAnswer = errors.New("the host answered something else: is the fabric program there of another version?")
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}

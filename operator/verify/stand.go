@@ -7,18 +7,14 @@ import (
 	"time"
 
 	"github.com/ovsfabric/fabric/host/wire"
+	"github.com/ovsfabric/fabric/plan"
 )
-
-// Tunnel is one end of a tunnel: a port of a host's bridge.
-type Tunnel struct {
-	Host, Port string
-}
 
 // Footing is what has to be there before a change of several steps goes on.
 type Footing struct {
-	Tunnels []Tunnel      // that are up and have a place in the tree that lasts
-	Up      []Tunnel      // that are up, and so take part in the tree
-	Heard   []Tunnel      // whose BFD has heard of the other end
+	Tunnels []plan.Tunnel // that are up and have a place in the tree that lasts
+	Up      []plan.Tunnel // that are up, and so take part in the tree
+	Heard   []plan.Tunnel // whose BFD has heard of the other end
 	Root    wire.BridgeID // whom Know take for the root
 	Know    []string      // hosts
 }
@@ -67,7 +63,7 @@ func (f Footing) lacking(answers []answer) []string {
 		}
 	}
 	for _, list := range []struct {
-		tunnels []Tunnel
+		tunnels []plan.Tunnel
 		lacks   func(wire.TreePort) string
 	}{{f.Tunnels, lacksPlace}, {f.Up, lacksPart}, {f.Heard, lacksWord}} {
 		for _, t := range list.tunnels {

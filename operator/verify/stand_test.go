@@ -11,6 +11,7 @@ import (
 	"github.com/ovsfabric/fabric/host/wire"
 	"github.com/ovsfabric/fabric/operator/verify"
 	"github.com/ovsfabric/fabric/operator/verify/verifytest"
+	"github.com/ovsfabric/fabric/plan"
 )
 
 // threesRoot is the root of verifytest.Three.
@@ -45,7 +46,7 @@ func waits(t *testing.T, footing verify.Footing, host string, count int, tree fu
 }
 
 func TestStandWaitsUntilTunnelsAreUp(t *testing.T) {
-	footing := verify.Footing{Tunnels: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}
+	footing := verify.Footing{Tunnels: []plan.Tunnel{{Host: "h2", Port: "t-h1"}}}
 	waits(t, footing, "h2", 10, func(count int, tree *wire.TreeStatus) {
 		if count < 10 {
 			tree.Ports[0].BFD = "down"
@@ -54,7 +55,7 @@ func TestStandWaitsUntilTunnelsAreUp(t *testing.T) {
 }
 
 func TestStandWaitsUntilPortsTakePartInTheTree(t *testing.T) {
-	footing := verify.Footing{Up: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}
+	footing := verify.Footing{Up: []plan.Tunnel{{Host: "h2", Port: "t-h1"}}}
 	waits(t, footing, "h2", 10, func(count int, tree *wire.TreeStatus) {
 		switch p := &tree.Ports[0]; {
 		case count < 5:
@@ -68,7 +69,7 @@ func TestStandWaitsUntilPortsTakePartInTheTree(t *testing.T) {
 }
 
 func TestStandWaitsUntilBFDHasHeardOfTheOtherEnd(t *testing.T) {
-	footing := verify.Footing{Heard: []verify.Tunnel{{Host: "h2", Port: "t-h1"}}}
+	footing := verify.Footing{Heard: []plan.Tunnel{{Host: "h2", Port: "t-h1"}}}
 	waits(t, footing, "h2", 5, func(count int, tree *wire.TreeStatus) {
 		tree.Ports[0].BFD = "init"
 		if count < 5 {
@@ -102,7 +103,7 @@ func TestStandNamesWhatIsLacking(t *testing.T) {
 			}
 		}
 		footing := verify.Footing{
-			Tunnels: []verify.Tunnel{{Host: "h3", Port: "t-h1"}, {Host: "h1", Port: "t-h9"}, {Host: "h9", Port: "t-h1"}},
+			Tunnels: []plan.Tunnel{{Host: "h3", Port: "t-h1"}, {Host: "h1", Port: "t-h9"}, {Host: "h9", Port: "t-h1"}},
 			Root:    threesRoot, Know: []string{"h1", "h2", "h3"},
 		}
 		want := []string{
