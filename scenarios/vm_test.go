@@ -83,6 +83,14 @@ hosts:
 		w.on("h2", fmt.Sprintf("mv %s/* /lib/modules/$(uname -r)/kernel/drivers/net/vxlan/ && depmod && rmdir %[1]s", away))
 	})
 
+	step("an older build applies a fabric, which the next apply migrates", func(t *testing.T, w *world) {
+		w.write(file("vxlan", "rstp"))
+		w.older().must("apply", "--yes", slow)
+		if out := w.must("plan", slow).stdout; !strings.Contains(out, "member br0 → fab-default") {
+			t.Errorf("the plan does not move docker0 from br0:\n%s", out)
+		}
+	})
+
 	for _, kind := range []struct {
 		tunnel, tree, mtu string
 	}{
